@@ -1,0 +1,50 @@
+"""Where many items are mapped: in this process or over local processes, always in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+FEW = 2_000  # below this, starting processes costs more than it saves
+
+
+def workers() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_items(function: Callable[[Item], Result], items: Sequence[Item], processes: int | None = None) -> Iterator[Result]:
+    """Yield ``function(item)`` for each item, in the items' order.
+
+    Parameters
+    ----------
+    function
+        A module-level function: it is sent to other processes by name.
+    items
+        Sent in chunks.
+    processes
+        How many; None takes one for few items, else all processors.
+    """
+    if processes is None:
+        processes = 1 if len(items) < FEW else workers()
+    if processes == 1:
+        yield from map(function, items)
+        return
+    # spawn, not fork: a notebook's process may hold threads and locks that a fork would copy half-way
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        chunk = max(1, min(256, len(items) // (processes * 8)))
+        yield from pool.map(function, items, chunksize=chunk)
+
+
+def progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    """Pass items on while a bar shows how many are done: in a notebook, a terminal and a log alike."""
+    from tqdm import tqdm
+
+    yield from tqdm(items, total=total, desc=what, unit="image", mininterval=2.0, delay=2.0, ascii=" =", ncols=88)

@@ -1,0 +1,272 @@
+"""Bytes to an upright RGB array, or a named refusal: the one decoder of training and serving.
+
+Needs NumPy and Pillow only, so that a deployed package decodes exactly as training did.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
+MAX_PIXELS = 80_000_000  # a 1-bit PNG of 17 KB can claim more memory than a laptop has
+MAX_BYTES = 256 * 2**20
+MIN_SIDE = 8
+MAX_ASPECT = 100
+BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+
+Image.init()
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters becomes Picture.warnings
+_ALLOWED = tuple(name for name in FORMATS if name in Image.OPEN)
+_LOOKS_LIKE = {  # first bytes of what people save under an image's name
+    b"<!doctype html": "HTML",
+    b"<html": "HTML",
+    b"<svg": "SVG",
+    b"<?xml": "XML or SVG",
+    b"{": "JSON",
+    b"[": "JSON",
+    b"%pdf": "PDF",
+    b"pk\x03\x04": "a zip archive",
+}
+_UNSUPPORTED = {b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"8BPS": "Photoshop", b"\0\0\1\0": "an icon"}
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+class ImageError(ValueError):
+    """A picture that is refused: a ``code`` for programs, and a message for people.
+
+    The message continues a sentence that begins with the file's name: "is empty (0 bytes)".
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes
+    ----------
+    pixels
+        uint8, (height, width, 3), upright RGB.
+    format, mode
+        As found in the file, before any conversion.
+    warnings
+        What had to be mended, and what looks odd.
+    """
+
+    pixels: np.ndarray
+    format: str
+    mode: str
+    warnings: tuple[str, ...] = ()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a regular file; links are not followed, FIFOs and devices are not opened.
+
+    Raises
+    ------
+    ImageError
+        ``link``, ``not_a_file``, ``unreadable`` or ``too_many_bytes``.
+    """
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            raise ImageError("link", "is a symbolic link, which is not followed: put the picture itself there")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not_a_file", "is not a regular file: name a picture")
+        if status.st_size > MAX_BYTES:
+            raise ImageError("too_many_bytes", f"has {status.st_size} bytes, over {MAX_BYTES}: make it smaller")
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError("unreadable", f"cannot be read ({error.strerror}): check its path and mode") from error
+
+
+def decode(data: bytes) -> Picture:
+    """Decode the bytes of an image file to upright RGB.
+
+    EXIF rotation is applied, 16-bit levels are scaled to 8 bits, transparency is laid on white, and
+    of several frames the first is taken.
+
+    Raises
+    ------
+    ImageError
+        ``empty_file``, ``not_an_image``, ``unsupported_format``, ``truncated``, ``corrupt``,
+        ``too_many_pixels``, ``too_small``, ``aspect``, ``float_range_unknown`` or
+        ``unsupported_mode``.
+    """
+    if not data:
+        raise ImageError("empty_file", "is empty (0 bytes)")
+    notes: list[str] = []
+    with _open(data) as image:
+        _check_size(*image.size)
+        kind, mode = image.format or "", image.mode
+        if (frames := _frames(image)) > 1:
+            notes.append(f"first of {frames} frames taken")
+        _load(image)
+        pixels = np.asarray(_turn(image, _to_rgb(image), notes))
+    if kind == "PNG" and b"IEND" not in data:
+        notes.append("end of file is missing")
+    if pixels[::4, ::4].std() < 1.0:
+        notes.append("nearly constant")
+    return Picture(pixels, kind, mode, tuple(notes))
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=_ALLOWED)
+    except Image.DecompressionBombError as error:
+        raise ImageError("too_many_pixels", f"claims too many pixels ({error})") from error
+    except Exception as error:  # plugins raise whatever their parser raised
+        head = data[:64].lstrip().lower()
+        for magic, name in _UNSUPPORTED.items():
+            if data.startswith(magic):
+                raise ImageError("unsupported_format", f"is {name}: save it as PNG or JPEG") from error
+        for magic, name in _LOOKS_LIKE.items():
+            if head.startswith(magic):
+                raise ImageError("not_an_image", f"is not an image (looks like {name})") from error
+        if isinstance(error, Image.UnidentifiedImageError):
+            raise ImageError("not_an_image", "is not an image of a known format") from error
+        raise _refusal(error) from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageError("not_an_image", f"claims a size of {width}x{height}")
+    if width * height > MAX_PIXELS:
+        raise ImageError("too_many_pixels", f"has {width}x{height} pixels, over {MAX_PIXELS}: make it smaller")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError("aspect", f"is {width}x{height}, longer than {MAX_ASPECT} times its width: crop it")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError("too_small", f"is {width}x{height}, under {MIN_SIDE} pixels a side")
+
+
+def _frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # counting frames parses the whole file
+        return 1
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except Exception as error:  # OSError, ValueError, SyntaxError, IndexError, TypeError were all seen
+        raise _refusal(error) from error
+
+
+def _refusal(error: Exception) -> ImageError:
+    reason = str(error).strip().lower()
+    cut = any(word in reason for word in ("truncated", "unexpected end", "not enough", "eof", "end of file"))
+    if cut or isinstance(error, (EOFError, IndexError)):
+        return ImageError("truncated", "is cut short: get the whole file again")
+    return ImageError("corrupt", f"is corrupt ({reason or type(error).__name__}): get the file again")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError("float_range_unknown", "holds float levels without a range: save it with 8 or 16 bits")
+    try:
+        if image.mode.startswith("I"):
+            return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+        if image.mode in _ALPHA_MODES or "transparency" in image.info:
+            image = image.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image).convert("RGB")
+        if image.mode in _PLAIN_MODES:
+            return image.convert("RGB")
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _refusal(error) from error
+    raise ImageError("unsupported_mode", f"has mode {image.mode}: save it as RGB")
+
+
+def _eight_bits(levels: np.ndarray) -> np.ndarray:
+    """Scale 16-bit levels by 1/257; a 32-bit image must keep to 16 bits, or its range is unknown."""
+    low, high = int(levels.min()), int(levels.max())
+    if low < 0 or high > 65535:
+        raise ImageError("float_range_unknown", f"holds levels from {low} to {high}: save it with 8 or 16 bits")
+    return np.asarray(np.rint(levels / 257.0), np.uint8)
+
+
+def _turn(image: Image.Image, rgb: Image.Image, notes: list[str]) -> Image.Image:
+    """Undo the camera's rotation; read after load(), as TIFF files turn themselves then."""
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # EXIF is a small file format of its own, and as easily broken
+        notes.append("unreadable EXIF ignored")
+        return rgb
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return rgb.transpose(method) if method is not None else rgb
+
+
+def resize(pixels: np.ndarray, size: int, rule: str = "squish") -> np.ndarray:
+    """Resize to ``size`` x ``size`` with Pillow's antialiased bilinear filter.
+
+    Parameters
+    ----------
+    pixels
+        uint8, (height, width, 3).
+    size
+        Side of the result in pixels.
+    rule
+        ``squish`` stretches, ``crop`` takes the largest centred square first.
+
+    Returns
+    -------
+    uint8, (size, size, 3).
+    """
+    if rule == "crop":
+        height, width = pixels.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    if pixels.shape[:2] == (size, size):
+        return np.ascontiguousarray(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Measure what drifts when a camera, a lamp or a crop changes.
+
+    Parameters
+    ----------
+    pixels
+        uint8, (n, height, width, 3): resized pictures, so that live and reference ones compare.
+
+    Returns
+    -------
+    Per name an array (n,): ``brightness`` (mean luma, 0 to 1), ``contrast`` (deviation of luma),
+    ``sharpness`` (mean absolute step between neighbours) and ``saturation`` (mean of max minus min
+    channel).  Luma after ITU-R BT.601.
+    """
+    scaled = np.asarray(pixels, np.float32) / 255.0
+    luma = scaled @ np.array([0.299, 0.587, 0.114], np.float32)
+    steps = np.abs(np.diff(luma, axis=1)).mean((1, 2)) + np.abs(np.diff(luma, axis=2)).mean((1, 2))
+    return {
+        "brightness": luma.mean((1, 2)),
+        "contrast": luma.std((1, 2)),
+        "sharpness": steps / 2,
+        "saturation": (scaled.max(-1) - scaled.min(-1)).mean((1, 2)),
+    }

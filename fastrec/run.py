@@ -1,0 +1,282 @@
+"""One run directory: read, write, lock, and the record of how each stage came about."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from fastrec import files, provenance
+from fastrec.artefacts import (
+    STAGES,
+    Array,
+    Artefact,
+    Folder,
+    Record,
+    StageRecord,
+    Table,
+    stage_folder,
+    stage_record,
+)
+from fastrec.files import FastrecError
+
+ROOT = Path(__file__).resolve().parents[1]
+PIPELINE_HOLDS = "FASTREC_LOCKED_RUN"  # set by the pipeline for its kernels: the run it holds
+
+
+def home() -> Path:
+    """Return the folder that holds ``runs``, ``data`` and ``reports``.
+
+    ``FASTREC_HOME`` if set, else the folder beside the package that holds ``notebooks``; never the
+    working directory, since nbval and papermill start notebooks from different ones.
+    """
+    if given := os.environ.get("FASTREC_HOME"):
+        return Path(given).expanduser().resolve()
+    if (ROOT / "notebooks").is_dir():
+        return ROOT
+    raise FastrecError("FASTREC_HOME is not set: set it to the folder where runs, data and reports shall live.")
+
+
+def notebook(stage: str) -> Path:
+    """Return the stage's notebook: the one in the home folder, else the project's own."""
+    name = f"notebooks/{stage_folder(stage)}.ipynb"
+    return home() / name if (home() / name).is_file() else ROOT / name
+
+
+class Run:
+    """One run: a folder of artefacts, and the only doors to them.
+
+    Parameters
+    ----------
+    name
+        The run's name: letters, digits, ``.``, ``_`` and ``-``.
+
+    Examples
+    --------
+    A notebook opens its stage, reads, writes and says when it is done::
+
+        run = Run(run_name).start("preprocess", globals())
+        manifest = run.read(MANIFEST)
+        run.write(SPLITS, splits)
+        run.finish()
+    """
+
+    def __init__(self, name: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise FastrecError(f"run name {name!r} is not usable: take letters, digits, '.', '_' and '-'.")
+        self.name = name
+        self.folder = home() / "runs" / name
+        self._record: StageRecord | None = None
+        self._clock = 0.0
+
+    def __repr__(self) -> str:
+        return f"Run({self.name!r})"
+
+    # ------------------------------------------------------------------ places
+
+    def path(self, artefact: Artefact | str, name: str = "", stage: str = "") -> Path:
+        """Return where an artefact lies; a bundle also needs its ``name`` and ``stage``."""
+        file = artefact if isinstance(artefact, str) else artefact.file
+        return self.folder / file.format(name=name, stage=stage_folder(stage) if stage else "")
+
+    def locate(self, path: str) -> Path:
+        """Return the image file behind a manifest's ``path``."""
+        return home() / path
+
+    def shorten(self, path: Path) -> str:
+        """Return ``path`` as manifests keep it: below the home folder where possible, else absolute."""
+        return str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
+
+    # ----------------------------------------------------------- reading, writing
+
+    def read(self, artefact: Artefact, name: str = "", stage: str = "") -> Any:
+        """Read an artefact: a DataFrame, a record, a memory-mapped array or a folder's path.
+
+        Raises
+        ------
+        FastrecError
+            If it is missing (names the notebook that makes it) or does not fit its schema.
+        """
+        path = self.path(artefact, name, stage)
+        if isinstance(artefact, Folder):
+            files.recover(path)
+        if not path.exists():
+            raise FastrecError(self._missing(path))
+        self.note_input(path)
+        try:
+            return _load(artefact, path)
+        except (pa.ArrowException, ValidationError, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise FastrecError(f"{path} is damaged ({reason}): {self._cure(path)}.") from error
+
+    def _missing(self, path: Path) -> str:
+        return f"{path.relative_to(self.folder)} is missing in run {self.name!r}: {self._cure(path)}."
+
+    def _cure(self, path: Path) -> str:
+        stage = path.relative_to(self.folder).parts[0].partition("_")[2]
+        return f"run notebooks/{stage_folder(stage)}.ipynb first (or `fastrec run --run {self.name} --to {stage}`)"
+
+    def has(self, artefact: Artefact, name: str = "", stage: str = "") -> bool:
+        """Say whether an artefact is there."""
+        return self.path(artefact, name, stage).exists()
+
+    def write(self, artefact: Table | Record, content: pd.DataFrame | BaseModel) -> Path:
+        """Write a table or record whole or not at all, after checking it against its schema."""
+        with self.writing(artefact) as temporary:
+            if isinstance(artefact, Table):
+                _save_table(artefact, content, temporary)
+            else:
+                text = artefact.model.model_validate(content).model_dump_json(indent=2)
+                temporary.write_text(text + "\n", encoding="utf-8")
+        return self.path(artefact)
+
+    @contextmanager
+    def writing(self, artefact: Artefact | str, name: str = "", stage: str = "") -> Iterator[Path]:
+        """Yield a temporary path that becomes the artefact when the block ends well."""
+        path = self.path(artefact, name, stage)
+        with files.replacing(path) as temporary:
+            yield temporary
+        if self._record:
+            self._record.outputs[str(path.relative_to(self.folder))] = files.checksum(path)
+
+    # ------------------------------------------------------------------ a stage
+
+    def start(self, stage: str, namespace: Mapping[str, Any]) -> Run:
+        """Open a stage: become the run's one writer and mark the stage as running.
+
+        Parameters
+        ----------
+        stage
+            One of ``fastrec.artefacts.STAGES``.
+        namespace
+            Where the parameters are looked up: a notebook passes ``globals()``.
+
+        Raises
+        ------
+        FastrecError
+            If another process writes this run.
+        """
+        if stage not in STAGES:
+            raise FastrecError(f"stage {stage!r} is unknown: take one of {', '.join(STAGES)}.")
+        self.lock()
+        names = provenance.parameter_names(notebook(stage))
+        self._clock = time.monotonic()
+        self._record = StageRecord(
+            stage=stage,
+            run=self.name,
+            state="running",
+            parameters={name: namespace[name] for name in names if name in namespace},
+            code=provenance.code_fingerprint(notebook(stage)),
+            seed=namespace.get("seed"),
+            versions=provenance.versions(),
+            started=time.strftime("%FT%T%z"),
+            pid=os.getpid(),
+            host=socket.gethostname(),
+        )
+        self._save_record()
+        return self
+
+    def lock(self) -> None:
+        """Become the run's one writer; a kernel of the pipeline writes under the pipeline's lock."""
+        if os.environ.get(PIPELINE_HOLDS) != str(self.folder):
+            files.lock(self.folder / ".pipeline.lock")
+        # A killed pipeline's kernel lives on for some seconds: outwait it rather than mix two writers.
+        files.lock(self.folder / ".kernel.lock", patience=20.0)
+
+    def unlock(self) -> None:
+        """Let other processes write this run."""
+        files.unlock(self.folder / ".kernel.lock")
+        files.unlock(self.folder / ".pipeline.lock")
+
+    def note_input(self, path: Path) -> None:
+        """Record that the open stage read a file of this run, unless the stage itself made it."""
+        if self._record and path.is_relative_to(self.folder):
+            key = str(path.relative_to(self.folder))
+            if not key.startswith(stage_folder(self._record.stage) + "/"):
+                self._record.inputs[key] = files.checksum(path)
+
+    def note_outside(self, address: str, fingerprint: str) -> None:
+        """Record what the open stage read from outside the run: a source or a database."""
+        if self._record:
+            self._record.inputs[address] = fingerprint
+
+    def note_output(self, path: Path) -> None:
+        """Record a file that the open stage wrote without :meth:`write`, such as a database."""
+        if self._record:
+            self._record.outputs[str(path.relative_to(self.folder))] = files.checksum(path)
+
+    def finish(self) -> str:
+        """Close the stage: write ``stage.json`` as done and let the next writer in.
+
+        Raises
+        ------
+        FastrecError
+            If an input changed while the stage ran.
+        """
+        record = self._record
+        if record is None:
+            raise FastrecError("no stage is open: call run.start(stage, globals()) first.")
+        for key, expected in record.inputs.items():
+            path = self.folder / key
+            if path.exists() and files.checksum(path) != expected:
+                raise FastrecError(f"{key} changed while {record.stage} ran: run {record.stage} again.")
+        record.state = "done"
+        record.seconds = round(time.monotonic() - self._clock, 3)
+        record.peak_memory = provenance.peak_memory()
+        self._save_record()
+        self._record = None
+        self.unlock()
+        return f"{record.stage} is done: {len(record.outputs)} outputs in {self.shorten(self.folder)}"
+
+    def _save_record(self) -> None:
+        assert self._record is not None
+        text = self._record.model_dump_json(indent=2) + "\n"
+        files.write_text(self.path(stage_record(self._record.stage)), text)
+
+    def record(self, stage: str) -> StageRecord | None:
+        """Return a stage's record, or None where the stage never began or its record is unreadable."""
+        path = self.path(stage_record(stage))
+        try:
+            return StageRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValidationError, json.JSONDecodeError):
+            return None
+
+
+def _load(artefact: Artefact, path: Path) -> Any:
+    if isinstance(artefact, Table):
+        table = pq.read_table(path)
+        _check_columns(artefact, table.schema)
+        return table.cast(artefact.schema).to_pandas()
+    if isinstance(artefact, Record):
+        return artefact.model.model_validate_json(path.read_text(encoding="utf-8"))
+    if isinstance(artefact, Array):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    return path
+
+
+def _save_table(artefact: Table, frame: Any, path: Path) -> None:
+    missing = [name for name in artefact.schema.names if name not in frame.columns]
+    if missing:
+        raise FastrecError(f"{artefact.file} lacks the columns {', '.join(missing)}: add them before writing.")
+    try:
+        table = pa.Table.from_pandas(frame, schema=artefact.schema, preserve_index=False)
+    except pa.ArrowException as error:
+        raise FastrecError(f"{artefact.file} does not fit its schema ({error}): mend the column's type.") from error
+    pq.write_table(table, path)
+
+
+def _check_columns(artefact: Table, schema: pa.Schema) -> None:
+    if schema.names != artefact.schema.names:
+        raise ValueError(f"columns {schema.names} instead of {artefact.schema.names}")
