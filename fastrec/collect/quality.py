@@ -1,0 +1,73 @@
+"""Judge a data set: what looks wrong with its pictures, labels and counts, as one table of issues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from fastrec.artefacts import QUALITY
+
+IMBALANCE = 10.0  # the largest class over the smallest
+
+
+def audit(manifest: pd.DataFrame) -> pd.DataFrame:
+    """List the issues of a manifest, as the table QUALITY.
+
+    ``mended`` and odd pictures (from the decoder's warnings), ``odd_size`` (over eight times the median
+    area or under an eighth), ``imbalance`` and ``label_typo`` (two classes that differ by case, blanks,
+    a plural or one letter).
+    """
+    rows = [*_warnings(manifest), *_odd_sizes(manifest), *_imbalance(manifest), *_typos(manifest)]
+    return pd.DataFrame(rows, columns=QUALITY.schema.names).astype({"value": float})
+
+
+def counts(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Count the images of each class (index), largest class first."""
+    return manifest["labels"].explode().value_counts().rename_axis("class").to_frame("images")
+
+
+def _issue(issue: str, message: str, image_id: str | None = None, value: float | None = None) -> dict[str, Any]:
+    return {"issue": issue, "image_id": image_id, "other_id": None, "value": value, "message": message}
+
+
+def _warnings(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for image_id, path, notes in zip(manifest["image_id"], manifest["path"], manifest["warnings"], strict=True):
+        for note in notes:
+            yield _issue("nearly_constant" if note == "nearly constant" else "mended", f"{path}: {note}.", image_id)
+
+
+def _odd_sizes(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    ratio = manifest["width"] * manifest["height"] / (manifest["width"] * manifest["height"]).median()
+    for index in ratio[(ratio > 8) | (ratio < 1 / 8)].index:
+        row = manifest.loc[index]
+        message = f"{row['path']} is {row['width']}x{row['height']}, {ratio[index]:.2g} times the median area."
+        yield _issue("odd_size", message, row["image_id"], float(ratio[index]))
+
+
+def _imbalance(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    images = counts(manifest)["images"]
+    ratio = images.max() / images.min()
+    if ratio > IMBALANCE:
+        message = f"{images.idxmax()!r} has {images.max()} images, {images.idxmin()!r} only {images.min()}."
+        yield _issue("imbalance", message, value=float(ratio))
+
+
+def _typos(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for one, other in combinations(sorted(counts(manifest).index), 2):
+        if _alike(one, other):
+            yield _issue("label_typo", f"classes {one!r} and {other!r} may be one class spelt twice.")
+
+
+def _alike(one: str, other: str) -> bool:
+    a, b = one.strip().casefold(), other.strip().casefold()
+    if a == b:
+        return True
+    if min(len(a), len(b)) < 3 or any(c.isdigit() for c in a + b):  # short codes and numbers differ by one on purpose
+        return False
+    if abs(len(a) - len(b)) == 1:
+        longer, shorter = (a, b) if len(a) > len(b) else (b, a)
+        return any(longer[:k] + longer[k + 1 :] == shorter for k in range(len(longer)))
+    return len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1 and len(a) > 4

@@ -1,0 +1,1 @@
+"""Split without leaks, decode once into a cache, and augment by the batch."""

@@ -1,0 +1,134 @@
+"""Train, valid and test by content: the same images give the same split, whatever their names or order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fastrec.artefacts import SPLITS, SPLITS_ORDER
+from fastrec.files import FastrecError
+
+FOLDS = 5
+
+
+def split(manifest: pd.DataFrame, valid: float = 0.2, test: float = 0.2, seed: int = 0, folds: int = FOLDS) -> pd.DataFrame:
+    """Assign every image to train, valid or test, and every image outside test to a fold.
+
+    Images of one group stay together.  A split that the source gave is kept: ``valid`` and ``test`` as
+    they are; what it calls ``train`` gives away only those splits that it does not have.
+
+    Parameters
+    ----------
+    manifest
+        The table MANIFEST, labels single.
+    valid, test
+        Shares of all images, each class on its own (stratified).
+    seed
+        Changes which images go where; the order of files does not.
+    folds
+        For cross-validation inside train and valid.
+
+    Returns
+    -------
+    SPLITS, in the order of `image_id`, which is also the order of the cache's rows.
+
+    Raises
+    ------
+    FastrecError
+        If a share is out of range or a class has too few images for the splits (names both).
+    """
+    if not (0 < valid < 1 and 0 < test < 1 and valid + test < 1):
+        raise FastrecError(f"valid is {valid} and test is {test}: take shares above 0 that leave some for train.")
+    table = _units(manifest)
+    _check_enough(table, valid, test)
+    table["split"] = _assign(table, _shares(table["split_hint"], valid, test), table["split_hint"], seed)
+    _check_present(table)
+    rest = table["split"] != "test"
+    table["fold"] = -1
+    names = [str(k) for k in range(folds)]
+    assigned = _assign(table[rest], dict.fromkeys(names, 1 / folds), None, seed + 1)
+    table.loc[rest, "fold"] = assigned.astype(int)
+    table = table.sort_values("image_id", ignore_index=True)
+    table["row"] = np.arange(len(table))
+    return table[SPLITS.schema.names]
+
+
+def _units(manifest: pd.DataFrame) -> pd.DataFrame:
+    table = manifest[["image_id", "group", "split_hint"]].copy()
+    table["label"] = manifest["labels"].str[0]
+    table["group"] = table["group"].where(table["group"].notna(), table["image_id"])
+    return table
+
+
+def _shares(hints: pd.Series, valid: float, test: float) -> dict[str, float]:
+    """Return the shares of the splits that images without a fixed place are dealt to."""
+    shares = {"train": 1 - valid - test, "valid": valid, "test": test}
+    given = set(hints.dropna()) - {"train"}
+    return {name: share for name, share in shares.items() if name not in given}
+
+
+def _assign(table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series | None, seed: int) -> pd.Series:
+    """Deal units (groups) in hash order, each to the split that lacks most of the unit's label."""
+    place: dict[str, str] = {}
+    free = table
+    if hints is not None:
+        fixed = table[hints.isin([name for name in SPLITS_ORDER if name not in shares])]
+        place = dict(zip(fixed["group"], fixed["split_hint"], strict=True))
+        free = table[~table["group"].isin(place)]
+    names, weights = list(shares), np.array(list(shares.values())) / sum(shares.values())
+    wanted = {label: count * weights for label, count in free["label"].value_counts().items()}
+    units = free.groupby("group")["label"].value_counts()
+    by_unit: dict[str, dict[str, int]] = {}
+    for (group, label), count in units.items():
+        by_unit.setdefault(group, {})[label] = count
+    # Large groups first: the small ones then even out what those upset.
+    for group in sorted(by_unit, key=lambda g: (-sum(by_unit[g].values()), _hash(g, seed))):
+        lack = sum(wanted[label] * count for label, count in by_unit[group].items())
+        best = int(np.argmax(lack))
+        place[group] = names[best]
+        for label, count in by_unit[group].items():
+            wanted[label][best] -= count
+    return table["group"].map(place)
+
+
+def _hash(group: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+
+
+def _check_enough(table: pd.DataFrame, valid: float, test: float) -> None:
+    missing = len(_shares(table["split_hint"], valid, test))
+    for label, units in table.groupby("label")["group"].nunique().items():
+        if units < missing:
+            raise FastrecError(
+                f"class {label!r} has {units} image{'s' * (units != 1)} or groups, but train, valid and test need one "
+                "each: add images or remove the class."
+            )
+
+
+def _check_present(table: pd.DataFrame) -> None:
+    counts = pd.crosstab(table["label"], table["split"]).reindex(columns=SPLITS_ORDER, fill_value=0)
+    for name in SPLITS_ORDER:
+        if (absent := counts.index[counts[name] == 0]).size:
+            raise FastrecError(f"class {absent[0]!r} has no image in {name}: add images, or change the split given.")
+
+
+def counts(splits: pd.DataFrame) -> pd.DataFrame:
+    """Count the images of each class (index) in each split (columns)."""
+    return pd.crosstab(splits["label"], splits["split"]).reindex(columns=SPLITS_ORDER, fill_value=0)
+
+
+def leaks(splits: pd.DataFrame) -> pd.DataFrame:
+    """List the groups and images that stand on more than one side of the split: must be empty."""
+    rows = []
+    for column in ("image_id", "group"):
+        sides = splits.groupby(column)["split"].agg(lambda names: sorted(set(names)))
+        rows += [{"what": column, "value": value, "splits": found} for value, found in sides.items() if len(found) > 1]
+    return pd.DataFrame(rows, columns=["what", "value", "splits"])
+
+
+def rows(splits: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Return the cache rows of the named splits, ascending."""
+    return splits.loc[splits["split"].isin(list(names)), "row"].to_numpy()

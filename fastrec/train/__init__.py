@@ -1,0 +1,1 @@
+"""Architectures, loaders over the cache, and the fastai learner that trains them."""

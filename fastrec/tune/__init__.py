@@ -1,0 +1,1 @@
+"""Search over what training leaves open, on the same split for every trial."""
