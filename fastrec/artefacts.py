@@ -7,11 +7,12 @@ typed model, arrays are memory-mapped ``.npy`` files, folders hold what several 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fastrec.formats import Array, Folder, Model, Record, Table
 
 STAGES = ("collect", "preprocess", "train", "tune", "evaluate", "deploy", "monitor")
 SPLITS_ORDER = ("train", "valid", "test")
@@ -20,45 +21,6 @@ SPLITS_ORDER = ("train", "valid", "test")
 def stage_folder(stage: str) -> str:
     """Return the folder and notebook stem of a stage: ``train`` gives ``03_train``."""
     return f"{STAGES.index(stage) + 1:02d}_{stage}"
-
-
-class Model(BaseModel):
-    """A JSON record that refuses unknown fields and NaN."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A Parquet table checked against ``schema`` on write and on read."""
-
-    file: str
-    schema: pa.Schema
-
-
-@dataclass(frozen=True)
-class Record:
-    """A JSON file with one object of ``model``."""
-
-    file: str
-    model: type[BaseModel]
-
-
-@dataclass(frozen=True)
-class Array:
-    """A ``.npy`` file, opened memory-mapped and read-only."""
-
-    file: str
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder replaced as a whole; ``{name}`` in ``file`` is given by the caller."""
-
-    file: str
-
-
-Artefact = Table | Record | Array | Folder
 
 
 def _columns(**types: pa.DataType) -> pa.Schema:
@@ -90,6 +52,10 @@ MANIFEST = Table(
 REJECTED = Table("01_collect/rejected.parquet", _columns(path=TEXT, code=TEXT, message=TEXT))
 QUALITY = Table(
     "01_collect/quality.parquet", _columns(issue=TEXT, image_id=TEXT, other_id=TEXT, value=REAL, message=TEXT)
+)
+
+DECISIONS = Table(  # made by hand in the widgets, applied by the next run of collect; originals stay as they are
+    "decisions.parquet", _columns(image_id=TEXT, action=TEXT, labels=TEXTS, time=TEXT)
 )
 
 # ------------------------------------------------------------------------- 02_preprocess
@@ -133,7 +99,7 @@ class BundleRecord(Model):
     stage: str
     run: str
     architecture: str  # a timm name
-    architecture_options: dict[str, Any] = {}
+    architecture_options: dict[str, Any] = Field(default={})
     classes: list[str]
     multi_label: bool = False
     preprocessing: Preprocessing
@@ -151,14 +117,8 @@ BUNDLE = Folder("{stage}/{name}")
 HISTORY = Table(
     "03_train/history.parquet",
     _columns(
-        epoch=WHOLE,
-        train_loss=REAL,
-        train_accuracy=REAL,
-        valid_loss=REAL,
-        valid_accuracy=REAL,
-        valid_macro_f1=REAL,
-        lr=REAL,
-        seconds=REAL,
+        **{"epoch": WHOLE, "train_loss": REAL, "train_accuracy": REAL, "valid_loss": REAL},
+        **{"valid_accuracy": REAL, "valid_macro_f1": REAL, "lr": REAL, "seconds": REAL},
     ),
 )
 TRIALS = Table(
@@ -289,7 +249,8 @@ class Check(Model):
     name: str
     method: str
     statistic: float | None
-    threshold: float
+    threshold: float  # of the statistic
+    p_value: float | None = None  # corrected for the number of checks
     drifted: bool | None  # null: not enough data to say
     n_reference: int
     n_live: int
@@ -315,14 +276,14 @@ class StageRecord(Model):
     stage: str
     run: str
     state: Literal["running", "done", "failed"]
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default={})
     inputs: dict[str, str] = Field(default={}, description="file of the run, or outside address -> checksum")
-    outputs: dict[str, str] = {}
+    outputs: dict[str, str] = Field(default={})
     code: str = ""
     seed: int | None = None
     seconds: float = 0.0
     peak_memory: int = 0  # bytes
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default={})
     started: str
     pid: int
     host: str

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from fastrec import files, provenance
 from fastrec.artefacts import BundleRecord
 from fastrec.files import FastrecError
+from fastrec.formats import reason
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,9 @@ def save(folder: Path, weights: dict[str, torch.Tensor], **fields: Any) -> Bundl
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
+    # clones: safetensors refuses weights that share memory, as tied layers do
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    save_file(plain, folder / WEIGHTS)
     record = BundleRecord(
         weights_sha256=files.checksum(folder / WEIGHTS),
         created=time.strftime("%FT%T%z"),
@@ -70,9 +71,8 @@ def read_record(folder: Path) -> BundleRecord:
         return BundleRecord.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FastrecError(f"{folder} holds no {RECORD}: name a bundle such as 03_train/fastnet.") from None
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise FastrecError(f"{folder / RECORD} is damaged ({reason}): train the model again.") from error
+    except (OSError, ValueError) as error:  # ValidationError and UnicodeDecodeError are ValueErrors
+        raise FastrecError(f"{folder / RECORD} is damaged ({reason(error)}): train the model again.") from error
 
 
 def load(folder: Path) -> Bundle:

@@ -6,7 +6,10 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+from fastrec.files import FastrecError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,7 +22,9 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_items(function: Callable[[Item], Result], items: Sequence[Item], processes: int | None = None) -> Iterator[Result]:
+def map_items(
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int | None = None
+) -> Iterator[Result]:
     """Yield ``function(item)`` for each item, in the items' order.
 
     Parameters
@@ -30,6 +35,11 @@ def map_items(function: Callable[[Item], Result], items: Sequence[Item], process
         Sent in chunks.
     processes
         How many; None takes one for few items, else all processors.
+
+    Raises
+    ------
+    FastrecError
+        If a worker process was ended from outside, as a system short of memory does.
     """
     if processes is None:
         processes = 1 if len(items) < FEW else workers()
@@ -40,11 +50,15 @@ def map_items(function: Callable[[Item], Result], items: Sequence[Item], process
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         chunk = max(1, min(256, len(items) // (processes * 8)))
-        yield from pool.map(function, items, chunksize=chunk)
+        try:
+            yield from pool.map(function, items, chunksize=chunk)
+        except BrokenProcessPool as error:
+            message = "a worker process was killed, most often for want of memory: free some and run again."
+            raise FastrecError(message) from error
 
 
-def progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+def progress(items: Iterable[Any], total: int, what: str, unit: str = "image") -> Iterator[Any]:
     """Pass items on while a bar shows how many are done: in a notebook, a terminal and a log alike."""
     from tqdm import tqdm
 
-    yield from tqdm(items, total=total, desc=what, unit="image", mininterval=2.0, delay=2.0, ascii=" =", ncols=88)
+    yield from tqdm(items, total=total, desc=what, unit=unit, mininterval=2.0, delay=2.0, ascii=" =", ncols=88)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import errno
 import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 class FastrecError(Exception):
     """A fault the user can mend: one sentence that names the file or field and the cure."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __str__(self) -> str:  # fastai rewrites the arguments of what its callbacks raise
+        return self.sentence
 
 
 @contextmanager
@@ -30,44 +39,84 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises
     ------
     FastrecError
-        If the disk is full; the old file is kept.
+        If the disk is full or the folder is not writable; the old file is kept.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(target, temporary)
         yield temporary
         for path in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
             _sync(path)
         _swap(temporary, target)
         _sync(target.parent)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(target.parent).free
-            raise FastrecError(
-                f"{target} was not written: the disk is full ({free / 1e6:.0f} MB free); "
-                "free some space and run again, the old file is kept."
-            ) from error
+    except FastrecError:
+        raise
+    except Exception as error:
+        if fault := _disk_fault(error, target):
+            raise FastrecError(f"{target} was not written, what was there is kept: {fault}.") from error
         raise
     finally:
         _remove(temporary)
 
 
+def _clear_leftovers(target: Path, temporary: Path) -> None:
+    """Remove what killed writers of ``target`` left behind, so that kills do not fill the disk."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.*.tmp"):
+        pid = path.name.split(".")[-3]
+        if path == temporary or (pid.isdigit() and not _is_alive(int(pid))):
+            _remove(path)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0 asks only
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
+
+
+def _disk_fault(error: Exception, target: Path) -> str:
+    """Return what the disk refused and the cure, or nothing where the disk is not to blame."""
+    number, folder = getattr(error, "errno", None), next(p for p in target.parents if p.is_dir())
+    free = shutil.disk_usage(folder).free
+    # NumPy, torch, safetensors and SQLite each report a full disk in their own way, some without its errno
+    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or free < 2**16:
+        return f"the disk is full ({free / 1e6:.0f} MB free), make room and run again"
+    where = getattr(error, "filename", None)
+    if where and number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        where = Path(os.fsdecode(where))
+        if target.is_relative_to(where) or where.is_relative_to(target.parent):
+            return f"{os.strerror(number).lower()} at {where}, mend it or set FASTREC_HOME to another folder"
+    return ""
+
+
 def _swap(temporary: Path, target: Path) -> None:
-    if not target.is_dir():
-        os.replace(temporary, target)
-        return
-    backup = target.with_name(f".{target.name}.old")
+    backup = _backup(target)
+    while True:
+        if target.is_dir():
+            _remove(backup)
+            target.rename(backup)
+        try:
+            temporary.replace(target)
+            break
+        except OSError as error:  # a reader's recover() came between the two renames: once more
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     _remove(backup)
-    os.rename(target, backup)
-    os.rename(temporary, target)
-    _remove(backup)
+
+
+def _backup(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
 
 
 def recover(target: Path) -> None:
     """Bring a folder back whose replacement was killed between the two renames."""
-    backup = target.with_name(f".{target.name}.old")
-    if backup.is_dir() and not target.exists():
-        os.rename(backup, target)
+    if not target.exists() and _backup(target).is_dir():
+        with suppress(OSError):  # its writer lives and was faster
+            _backup(target).rename(target)
 
 
 def _sync(path: Path) -> None:
@@ -96,19 +145,22 @@ def checksum(path: Path) -> str:
     if path.is_dir():
         digest = hashlib.sha256()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path)}\0{checksum(file)}\n".encode())
+            digest.update(os.fsencode(file.relative_to(path)) + f"\0{checksum(file)}\n".encode())
         return digest.hexdigest()
     status = path.stat()
-    return _checksum(path, status.st_size, status.st_mtime_ns)
+    return _checksum(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 @functools.lru_cache(maxsize=4096)
-def _checksum(path: Path, _size: int, _modified: int) -> str:
+def _checksum(path: Path, _state: tuple[int, ...]) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-_held: dict[Path, int] = {}  # POSIX locks belong to the process: one descriptor each, kept open
+# POSIX locks belong to the process, and closing any descriptor of the file gives the lock away:
+# one descriptor per file, kept open.  A forked child holds none of them.
+_held: dict[Path, int] = {}
+os.register_at_fork(after_in_child=_held.clear)
 
 
 def lock(path: Path, patience: float = 0.0) -> None:
@@ -127,40 +179,59 @@ def lock(path: Path, patience: float = 0.0) -> None:
     Raises
     ------
     FastrecError
-        If another process still holds it: names its pid, host and start.
+        If another process still holds it: names its pid, host and start; or if the file cannot be
+        made or locked.
     """
-    if path in _held:
+    path = path.resolve()
+    if path in _held and _is_open_as(path, _held[path]):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if time.monotonic() >= deadline:
-                holder = _holder(descriptor)
-                os.close(descriptor)
-                raise FastrecError(
-                    f"{path.parent} is in use by {holder}; wait for it, or end that process."
-                ) from None
-            time.sleep(0.1)
-    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
+    unlock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        taken = _wait(descriptor, time.monotonic() + patience)
+    except OSError as error:
+        reason = error.strerror
+        raise FastrecError(f"{path} cannot be locked ({reason}): set FASTREC_HOME to another folder.") from error
+    if not taken:
+        holder = _holder(descriptor)
+        os.close(descriptor)
+        raise FastrecError(f"{path.parent} is in use by {holder}; wait for it, or end that process.")
+    mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    os.pwrite(descriptor, json.dumps(mine).encode(), 0)
     _held[path] = descriptor
 
 
 def unlock(path: Path) -> None:
     """Let go of a lock held by this process; nothing happens when it holds none."""
-    if path in _held:
+    if (path := path.resolve()) in _held:
         os.close(_held.pop(path))
+
+
+def _wait(descriptor: int, deadline: float) -> bool:
+    """Try to lock until the deadline; say whether it worked."""
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except (BlockingIOError, PermissionError):  # held by another: POSIX allows either errno
+            if time.monotonic() >= deadline:
+                return False
+        time.sleep(0.1)
+
+
+def _is_open_as(path: Path, descriptor: int) -> bool:
+    """Say whether ``descriptor`` is the file at ``path``, which may have been deleted and made anew."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return "another process"

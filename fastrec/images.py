@@ -26,18 +26,13 @@ BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 Image.init()
 warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters becomes Picture.warnings
 _ALLOWED = tuple(name for name in FORMATS if name in Image.OPEN)
-_LOOKS_LIKE = {  # first bytes of what people save under an image's name
-    b"<!doctype html": "HTML",
-    b"<html": "HTML",
-    b"<svg": "SVG",
-    b"<?xml": "XML or SVG",
-    b"{": "JSON",
-    b"[": "JSON",
-    b"%pdf": "PDF",
-    b"pk\x03\x04": "a zip archive",
-}
+# First bytes, in lower case, of what people save under an image's name ...
+_LOOKS_LIKE = {b"<!doctype html": "HTML", b"<html": "HTML", b"<svg": "SVG", b"<?xml": "XML or SVG"}
+_LOOKS_LIKE |= {b"{": "JSON", b"[": "JSON", b"%pdf": "PDF", b"pk\x03\x04": "a zip archive"}
+# ... and of pictures that are not read: at the beginning or after the length of a first box
 _UNSUPPORTED = {b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"8BPS": "Photoshop", b"\0\0\1\0": "an icon"}
-_UPRIGHT = {
+_UNSUPPORTED |= {b"ftyphei": "HEIC", b"ftypmif1": "HEIC", b"jP  ": "JPEG 2000", b"JXL ": "JPEG XL"}
+_UPRIGHT = {  # what undoes an EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -47,7 +42,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-_ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+_CUT_SHORT = "is cut short: get the whole file again"
 
 
 class ImageError(ValueError):
@@ -57,28 +52,21 @@ class ImageError(ValueError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, message)  # both, so that it survives the way back from a worker process
         self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture.
+    """A decoded picture, and how the file had it before any conversion."""
 
-    Attributes
-    ----------
-    pixels
-        uint8, (height, width, 3), upright RGB.
-    format, mode
-        As found in the file, before any conversion.
-    warnings
-        What had to be mended, and what looks odd.
-    """
-
-    pixels: np.ndarray
+    pixels: np.ndarray  # uint8, (height, width, 3), upright RGB
     format: str
     mode: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what had to be mended, and what looks odd
 
 
 def read_bytes(path: Path) -> bytes:
@@ -89,6 +77,8 @@ def read_bytes(path: Path) -> bytes:
     ImageError
         ``link``, ``not_a_file``, ``unreadable`` or ``too_many_bytes``.
     """
+    if "\0" in str(path):
+        raise ImageError("unreadable", "cannot be read (a zero byte in its name): rename it")
     try:
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
@@ -116,18 +106,21 @@ def decode(data: bytes) -> Picture:
         ``unsupported_mode``.
     """
     if not data:
-        raise ImageError("empty_file", "is empty (0 bytes)")
+        raise ImageError("empty_file", "is empty (0 bytes): get the file again")
     notes: list[str] = []
     with _open(data) as image:
         _check_size(*image.size)
         kind, mode = image.format or "", image.mode
-        if (frames := _frames(image)) > 1:
-            notes.append(f"first of {frames} frames taken")
         _load(image)
         pixels = np.asarray(_turn(image, _to_rgb(image), notes))
+        if (frames := _frames(image)) > 1:  # counted last, as counting moves on to other frames
+            notes.append(f"first of {frames} frames taken")
+        if (profile := image.info.get("icc_profile")) and profile[36:40] != b"acsp":
+            notes.append("unreadable colour profile ignored")
     if kind == "PNG" and b"IEND" not in data:
         notes.append("end of file is missing")
-    if pixels[::4, ::4].std() < 1.0:
+    step = max(1, min(pixels.shape[:2]) // 64)  # a glance at some 64 x 64 points is enough
+    if pixels[::step, ::step].std((0, 1)).max() < 1.0:
         notes.append("nearly constant")
     return Picture(pixels, kind, mode, tuple(notes))
 
@@ -135,30 +128,46 @@ def decode(data: bytes) -> Picture:
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=_ALLOWED)
-    except Image.DecompressionBombError as error:
-        raise ImageError("too_many_pixels", f"claims too many pixels ({error})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError("too_many_pixels", f"claims more than {MAX_PIXELS} pixels: make it smaller") from error
     except Exception as error:  # plugins raise whatever their parser raised
-        head = data[:64].lstrip().lower()
-        for magic, name in _UNSUPPORTED.items():
-            if data.startswith(magic):
-                raise ImageError("unsupported_format", f"is {name}: save it as PNG or JPEG") from error
-        for magic, name in _LOOKS_LIKE.items():
-            if head.startswith(magic):
-                raise ImageError("not_an_image", f"is not an image (looks like {name})") from error
-        if isinstance(error, Image.UnidentifiedImageError):
-            raise ImageError("not_an_image", "is not an image of a known format") from error
-        raise _refusal(error) from error
+        if _is_cut(data):
+            raise ImageError("truncated", _CUT_SHORT) from error
+        raise (_unidentified(data) if isinstance(error, Image.UnidentifiedImageError) else _refusal(error)) from error
+
+
+def _unidentified(data: bytes) -> ImageError:
+    """Tell what the bytes are instead of an image."""
+    head = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for magic, name in _UNSUPPORTED.items():
+        if data.startswith((magic, data[:4] + magic)):
+            return ImageError("unsupported_format", f"is {name}: save it as PNG or JPEG")
+    for magic, name in _LOOKS_LIKE.items():
+        if head.startswith(magic):
+            return ImageError("not_an_image", f"is not an image (looks like {name}): put the picture itself there")
+    return ImageError("not_an_image", "is not an image of a known format: save it as PNG or JPEG")
+
+
+def _is_cut(data: bytes) -> bool:
+    """Say whether a WebP or AVIF file is shorter than its own lengths claim."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    end, length = 0, 8
+    while data[4:12] == b"ftypavif" and length >= 8 and end + 8 <= len(data):
+        length = int.from_bytes(data[end : end + 4], "big")
+        end += length
+    return end > len(data)
 
 
 def _check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
-        raise ImageError("not_an_image", f"claims a size of {width}x{height}")
+        raise ImageError("not_an_image", f"claims a size of {width}x{height}: get the file again")
     if width * height > MAX_PIXELS:
         raise ImageError("too_many_pixels", f"has {width}x{height} pixels, over {MAX_PIXELS}: make it smaller")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError("aspect", f"is {width}x{height}, longer than {MAX_ASPECT} times its width: crop it")
     if min(width, height) < MIN_SIDE:
-        raise ImageError("too_small", f"is {width}x{height}, under {MIN_SIDE} pixels a side")
+        raise ImageError("too_small", f"is {width}x{height}, under {MIN_SIDE} pixels a side: use a larger one")
 
 
 def _frames(image: Image.Image) -> int:
@@ -179,7 +188,7 @@ def _refusal(error: Exception) -> ImageError:
     reason = str(error).strip().lower()
     cut = any(word in reason for word in ("truncated", "unexpected end", "not enough", "eof", "end of file"))
     if cut or isinstance(error, (EOFError, IndexError)):
-        return ImageError("truncated", "is cut short: get the whole file again")
+        return ImageError("truncated", _CUT_SHORT)
     return ImageError("corrupt", f"is corrupt ({reason or type(error).__name__}): get the file again")
 
 
@@ -188,8 +197,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ImageError("float_range_unknown", "holds float levels without a range: save it with 8 or 16 bits")
     try:
         if image.mode.startswith("I"):
-            return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
-        if image.mode in _ALPHA_MODES or "transparency" in image.info:
+            return Image.fromarray(_eight_bits(np.asarray(image), _white(image))).convert("RGB")
+        if image.has_transparency_data:
             image = image.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image).convert("RGB")
         if image.mode in _PLAIN_MODES:
@@ -201,12 +210,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     raise ImageError("unsupported_mode", f"has mode {image.mode}: save it as RGB")
 
 
-def _eight_bits(levels: np.ndarray) -> np.ndarray:
-    """Scale 16-bit levels by 1/257; a 32-bit image must keep to 16 bits, or its range is unknown."""
+def _white(image: Image.Image) -> int:
+    """Return the brightest level: 65535, unless a TIFF says that it uses fewer of its 16 bits."""
+    bits = getattr(image, "tag_v2", {}).get(258, (16,))
+    return 2 ** bits[0] - 1 if 8 < bits[0] < 16 else 65535
+
+
+def _eight_bits(levels: np.ndarray, white: int) -> np.ndarray:
+    """Scale levels up to ``white`` to 8 bits; a 32-bit image must keep to 16, or its range is unknown."""
     low, high = int(levels.min()), int(levels.max())
-    if low < 0 or high > 65535:
+    if low < 0 or high > white:
         raise ImageError("float_range_unknown", f"holds levels from {low} to {high}: save it with 8 or 16 bits")
-    return np.asarray(np.rint(levels / 257.0), np.uint8)
+    return np.asarray(np.rint(levels * (255.0 / white)), np.uint8)
 
 
 def _turn(image: Image.Image, rgb: Image.Image, notes: list[str]) -> Image.Image:
@@ -261,6 +276,11 @@ def statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
     ``sharpness`` (mean absolute step between neighbours) and ``saturation`` (mean of max minus min
     channel).  Luma after ITU-R BT.601.
     """
+    chunks = [_measure(pixels[start : start + 256]) for start in range(0, max(1, len(pixels)), 256)]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _measure(pixels: np.ndarray) -> dict[str, np.ndarray]:
     scaled = np.asarray(pixels, np.float32) / 255.0
     luma = scaled @ np.array([0.299, 0.587, 0.114], np.float32)
     steps = np.abs(np.diff(luma, axis=1)).mean((1, 2)) + np.abs(np.diff(luma, axis=2)).mean((1, 2))

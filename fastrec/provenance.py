@@ -9,7 +9,10 @@ import importlib.metadata
 import json
 import platform
 import resource
+from contextlib import suppress
 from pathlib import Path
+
+from fastrec.files import FastrecError
 
 PACKAGE = Path(__file__).parent
 LIBRARIES = ("fastai", "numpy", "onnxruntime", "optuna", "pillow", "scikit-learn", "timm", "torch", "torchvision")
@@ -34,19 +37,29 @@ def peak_memory() -> int:
 
 
 def notebook_code(notebook: Path) -> tuple[str, str]:
-    """Split a notebook's source into the ``parameters`` cell and all other code cells."""
-    parameters, rest = [], []
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            tagged = "parameters" in cell.get("metadata", {}).get("tags", [])
-            (parameters if tagged else rest).append("".join(cell["source"]))
+    """Split a notebook's source into the ``parameters`` cell and all other code cells.
+
+    Raises
+    ------
+    FastrecError
+        If the file is missing or not a notebook.
+    """
+    parameters: list[str] = []
+    rest: list[str] = []
+    try:
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                tagged = "parameters" in cell.get("metadata", {}).get("tags", [])
+                (parameters if tagged else rest).append("".join(cell["source"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FastrecError(f"{notebook} is missing or not a notebook: get it from the project again.") from error
     return "\n".join(parameters), "\n".join(rest)
 
 
 def parameter_names(notebook: Path) -> list[str]:
     """List the names that the notebook's ``parameters`` cell defines, in its order."""
     names = []
-    for node in ast.parse(notebook_code(notebook)[0]).body:
+    for node in _parsed(notebook_code(notebook)[0], notebook).body:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
         names += [target.id for target in targets if isinstance(target, ast.Name)]
     return names
@@ -55,45 +68,63 @@ def parameter_names(notebook: Path) -> list[str]:
 def code_fingerprint(notebook: Path) -> str:
     """Return a sha256 over the notebook's code and every fastrec module it reaches by imports.
 
-    Comments, layout and parameter defaults do not count; a helper three imports away does.
+    Comments, layout, magics and parameter defaults do not count; a helper three imports away does,
+    and so do the data files (pages, templates) of every sub-package that is reached.
     """
-    code = _without_magics(notebook_code(notebook)[1])
-    digest = hashlib.sha256(_normal(code).encode())
-    seen: set[Path] = set()
-    queue = sorted(_imported(code))
-    while queue:
-        path = queue.pop()
-        if path not in seen:
-            seen.add(path)
-            queue += sorted(_imported_by(path, path.stat().st_mtime_ns) - seen)
-    for path in sorted(seen):
+    tree = _parsed(notebook_code(notebook)[1], notebook)
+    digest = hashlib.sha256(ast.dump(tree).encode())
+    reached = _reached_from(_imported(tree))
+    for path in sorted(reached | _data_files(reached)):
         digest.update(f"{path.relative_to(PACKAGE)}\0{_digest_of(path, path.stat().st_mtime_ns)}".encode())
     return digest.hexdigest()
 
 
-def _without_magics(code: str) -> str:
-    return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith(("%", "!")))
+def _reached_from(modules: set[Path]) -> set[Path]:
+    seen: set[Path] = set()
+    queue = list(modules)
+    while queue:
+        path = queue.pop()
+        if path not in seen:
+            seen.add(path)
+            queue += _imported_by(path, path.stat().st_mtime_ns) - seen
+    return seen
 
 
-def _normal(code: str) -> str:
-    return ast.dump(ast.parse(code))
+def _data_files(modules: set[Path]) -> set[Path]:
+    """Find what lies below the modules' sub-packages and is no module itself."""
+    folders = {PACKAGE / path.relative_to(PACKAGE).parts[0] for path in modules if path.parent != PACKAGE}
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return {path for path in files if path.suffix != ".pyc" and not _is_module(path)}
+
+
+def _is_module(path: Path) -> bool:
+    return path.suffix == ".py" and (path.parent / "__init__.py").is_file()
+
+
+def _parsed(code: str, notebook: Path) -> ast.Module:
+    """Parse a notebook's code; magics and shell lines are left out where it is no Python with them."""
+    plain = "\n".join(line for line in code.splitlines() if not line.lstrip().startswith(("%", "!")))
+    for text in (code, plain):
+        with suppress(SyntaxError):
+            return ast.parse(text)
+    raise FastrecError(f"{notebook} holds a cell that is not Python: run it in JupyterLab to see where, and mend it.")
 
 
 @functools.cache
 def _digest_of(path: Path, _modified: int) -> str:
-    text = path.read_text(encoding="utf-8")
-    return hashlib.sha256((_normal(text) if path.suffix == ".py" else text).encode()).hexdigest()
+    data = path.read_bytes()
+    return hashlib.sha256(ast.dump(ast.parse(data)).encode() if _is_module(path) else data).hexdigest()
 
 
 @functools.cache
 def _imported_by(path: Path, _modified: int) -> frozenset[Path]:
-    return frozenset(_imported(path.read_text(encoding="utf-8")))
+    return frozenset(_imported(ast.parse(path.read_bytes())))
 
 
-def _imported(code: str) -> set[Path]:
-    """Find the fastrec files that ``code`` imports anywhere, inside functions too."""
+def _imported(tree: ast.Module) -> set[Path]:
+    """Find the fastrec files that the code imports anywhere, inside functions too."""
     found: set[Path] = set()
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

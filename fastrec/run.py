@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -10,29 +9,22 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from fastrec import files, provenance
-from fastrec.artefacts import (
-    STAGES,
-    Array,
-    Artefact,
-    Folder,
-    Record,
-    StageRecord,
-    Table,
-    stage_folder,
-    stage_record,
-)
+from fastrec import files, formats, provenance
+from fastrec.artefacts import STAGES, StageRecord, stage_folder, stage_record
 from fastrec.files import FastrecError
+from fastrec.formats import Artefact, Folder, Record, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
+_BYTES = "bytes:"
+PATIENCE = 20.0  # seconds that a new writer waits for the last breath of a killed one's kernel
 PIPELINE_HOLDS = "FASTREC_LOCKED_RUN"  # set by the pipeline for its kernels: the run it holds
 
 
@@ -74,11 +66,11 @@ class Run:
     """
 
     def __init__(self, name: str) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-            raise FastrecError(f"run name {name!r} is not usable: take letters, digits, '.', '_' and '-'.")
+        _check_name("run", name)
         self.name = name
         self.folder = home() / "runs" / name
         self._record: StageRecord | None = None
+        self._read: set[str] = set()  # which of the record's inputs are files of this run
         self._clock = 0.0
 
     def __repr__(self) -> str:
@@ -89,15 +81,28 @@ class Run:
     def path(self, artefact: Artefact | str, name: str = "", stage: str = "") -> Path:
         """Return where an artefact lies; a bundle also needs its ``name`` and ``stage``."""
         file = artefact if isinstance(artefact, str) else artefact.file
+        if "{name}" in file:
+            _check_name("bundle", name)
+            _check_stage(stage)
         return self.folder / file.format(name=name, stage=stage_folder(stage) if stage else "")
 
     def locate(self, path: str) -> Path:
         """Return the image file behind a manifest's ``path``."""
+        if path.startswith(_BYTES):
+            path = os.fsdecode(unquote_to_bytes(path.removeprefix(_BYTES)))
         return home() / path
 
     def shorten(self, path: Path) -> str:
-        """Return ``path`` as manifests keep it: below the home folder where possible, else absolute."""
-        return str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
+        """Return ``path`` as manifests keep it: below the home folder where possible, else absolute.
+
+        A name that is not UTF-8, which no Parquet text can hold, is kept as percent-encoded bytes.
+        """
+        short = str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
+        try:
+            short.encode("utf-8")
+        except UnicodeEncodeError:
+            return _BYTES + quote_from_bytes(os.fsencode(short))
+        return short
 
     # ----------------------------------------------------------- reading, writing
 
@@ -116,30 +121,33 @@ class Run:
             raise FastrecError(self._missing(path))
         self.note_input(path)
         try:
-            return _load(artefact, path)
-        except (pa.ArrowException, ValidationError, ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise FastrecError(f"{path} is damaged ({reason}): {self._cure(path)}.") from error
+            return formats.load(artefact, path)
+        except Exception as error:  # a parser of damaged bytes raises anything
+            raise FastrecError(f"{path} is damaged ({formats.reason(error)}): {self._cure(path)}.") from error
 
     def _missing(self, path: Path) -> str:
         return f"{path.relative_to(self.folder)} is missing in run {self.name!r}: {self._cure(path)}."
 
     def _cure(self, path: Path) -> str:
-        stage = path.relative_to(self.folder).parts[0].partition("_")[2]
-        return f"run notebooks/{stage_folder(stage)}.ipynb first (or `fastrec run --run {self.name} --to {stage}`)"
+        if stage := self._maker(path):
+            return f"run notebooks/{stage_folder(stage)}.ipynb first (or `fastrec run --run {self.name} --to {stage}`)"
+        return "restore it from a copy, or remove it to begin without"
+
+    def _maker(self, path: Path) -> str:
+        """Return the stage in whose folder ``path`` lies, or nothing."""
+        folder = path.relative_to(self.folder).parts[0]
+        return next((stage for stage in STAGES if stage_folder(stage) == folder), "")
 
     def has(self, artefact: Artefact, name: str = "", stage: str = "") -> bool:
         """Say whether an artefact is there."""
-        return self.path(artefact, name, stage).exists()
+        path = self.path(artefact, name, stage)
+        files.recover(path)
+        return path.exists()
 
     def write(self, artefact: Table | Record, content: pd.DataFrame | BaseModel) -> Path:
         """Write a table or record whole or not at all, after checking it against its schema."""
         with self.writing(artefact) as temporary:
-            if isinstance(artefact, Table):
-                _save_table(artefact, content, temporary)
-            else:
-                text = artefact.model.model_validate(content).model_dump_json(indent=2)
-                temporary.write_text(text + "\n", encoding="utf-8")
+            formats.save(artefact, content, temporary)
         return self.path(artefact)
 
     @contextmanager
@@ -168,17 +176,17 @@ class Run:
         FastrecError
             If another process writes this run.
         """
-        if stage not in STAGES:
-            raise FastrecError(f"stage {stage!r} is unknown: take one of {', '.join(STAGES)}.")
+        _check_stage(stage)
+        names, code = provenance.parameter_names(notebook(stage)), provenance.code_fingerprint(notebook(stage))
         self.lock()
-        names = provenance.parameter_names(notebook(stage))
+        self._read.clear()
         self._clock = time.monotonic()
         self._record = StageRecord(
             stage=stage,
             run=self.name,
             state="running",
             parameters={name: namespace[name] for name in names if name in namespace},
-            code=provenance.code_fingerprint(notebook(stage)),
+            code=code,
             seed=namespace.get("seed"),
             versions=provenance.versions(),
             started=time.strftime("%FT%T%z"),
@@ -192,8 +200,12 @@ class Run:
         """Become the run's one writer; a kernel of the pipeline writes under the pipeline's lock."""
         if os.environ.get(PIPELINE_HOLDS) != str(self.folder):
             files.lock(self.folder / ".pipeline.lock")
-        # A killed pipeline's kernel lives on for some seconds: outwait it rather than mix two writers.
-        files.lock(self.folder / ".kernel.lock", patience=20.0)
+        try:
+            # A killed pipeline's kernel lives on for some seconds: outwait it rather than mix two writers.
+            files.lock(self.folder / ".kernel.lock", patience=PATIENCE)
+        except FastrecError:
+            files.unlock(self.folder / ".pipeline.lock")
+            raise
 
     def unlock(self) -> None:
         """Let other processes write this run."""
@@ -201,11 +213,23 @@ class Run:
         files.unlock(self.folder / ".pipeline.lock")
 
     def note_input(self, path: Path) -> None:
-        """Record that the open stage read a file of this run, unless the stage itself made it."""
-        if self._record and path.is_relative_to(self.folder):
-            key = str(path.relative_to(self.folder))
-            if not key.startswith(stage_folder(self._record.stage) + "/"):
-                self._record.inputs[key] = files.checksum(path)
+        """Record that the open stage read a file of this run, unless the stage itself made it.
+
+        Raises
+        ------
+        FastrecError
+            If the stage that made it did not finish, or finished with other content.
+        """
+        if self._record is None or not path.is_relative_to(self.folder) or self._maker(path) == self._record.stage:
+            return
+        key = str(path.relative_to(self.folder))
+        self._record.inputs[key] = files.checksum(path)
+        self._read.add(key)
+        maker = self.record(self._maker(path)) if self._maker(path) else None
+        if maker and maker.state != "done":
+            raise FastrecError(f"{key} is of a {maker.stage} that did not finish: {self._cure(path)}.")
+        if maker and maker.outputs.get(key, self._record.inputs[key]) != self._record.inputs[key]:
+            raise FastrecError(f"{key} is not what {maker.stage} wrote (its sha256 differs): {self._cure(path)}.")
 
     def note_outside(self, address: str, fingerprint: str) -> None:
         """Record what the open stage read from outside the run: a source or a database."""
@@ -228,9 +252,9 @@ class Run:
         record = self._record
         if record is None:
             raise FastrecError("no stage is open: call run.start(stage, globals()) first.")
-        for key, expected in record.inputs.items():
+        for key in self._read:
             path = self.folder / key
-            if path.exists() and files.checksum(path) != expected:
+            if not path.exists() or files.checksum(path) != record.inputs[key]:
                 raise FastrecError(f"{key} changed while {record.stage} ran: run {record.stage} again.")
         record.state = "done"
         record.seconds = round(time.monotonic() - self._clock, 3)
@@ -250,33 +274,15 @@ class Run:
         path = self.path(stage_record(stage))
         try:
             return StageRecord.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValidationError, json.JSONDecodeError):
+        except (OSError, ValueError):
             return None
 
 
-def _load(artefact: Artefact, path: Path) -> Any:
-    if isinstance(artefact, Table):
-        table = pq.read_table(path)
-        _check_columns(artefact, table.schema)
-        return table.cast(artefact.schema).to_pandas()
-    if isinstance(artefact, Record):
-        return artefact.model.model_validate_json(path.read_text(encoding="utf-8"))
-    if isinstance(artefact, Array):
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    return path
+def _check_name(what: str, name: Any) -> None:
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name)):
+        raise FastrecError(f"{what} name {name!r} is not usable: take letters, digits, '.', '_' and '-'.")
 
 
-def _save_table(artefact: Table, frame: Any, path: Path) -> None:
-    missing = [name for name in artefact.schema.names if name not in frame.columns]
-    if missing:
-        raise FastrecError(f"{artefact.file} lacks the columns {', '.join(missing)}: add them before writing.")
-    try:
-        table = pa.Table.from_pandas(frame, schema=artefact.schema, preserve_index=False)
-    except pa.ArrowException as error:
-        raise FastrecError(f"{artefact.file} does not fit its schema ({error}): mend the column's type.") from error
-    pq.write_table(table, path)
-
-
-def _check_columns(artefact: Table, schema: pa.Schema) -> None:
-    if schema.names != artefact.schema.names:
-        raise ValueError(f"columns {schema.names} instead of {artefact.schema.names}")
+def _check_stage(stage: str) -> None:
+    if stage not in STAGES:
+        raise FastrecError(f"stage {stage!r} is unknown: take one of {', '.join(STAGES)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from fastrec import images, plots
@@ -16,17 +17,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def class_grid(run: Run, manifest: pd.DataFrame, per_class: int = 8, size: int = 64) -> Figure:
+def class_grid(run: Run, manifest: pd.DataFrame, per_class: int = 6, size: int = 64) -> Figure:
     """Draw the first pictures of each class by content hash: the same ones on every machine."""
     chosen = manifest.assign(label=manifest["labels"].str.join(" + ")).sort_values(["label", "image_id"])
-    chosen = chosen.groupby("label").head(per_class).iloc[: per_class * 20]
+    chosen = chosen[chosen["label"].isin(sorted(set(chosen["label"]))[:16])].groupby("label").head(per_class)
     pictures = [thumbnail(run, path, size) for path in chosen["path"]]
-    return plots.image_grid(pictures, list(chosen["label"]), per_class)
+    return plots.image_grid(pictures, list(chosen["label"]), 2 * per_class)
 
 
-def thumbnail(run: Run, path: str, size: int = 64) -> object:
-    """Return the picture behind a manifest's path, cut to a square of ``size`` pixels."""
-    return images.resize(images.decode(images.read_bytes(run.locate(path))).pixels, size, "crop")
+def thumbnail(run: Run, path: str, size: int) -> np.ndarray:
+    """Return the picture behind a manifest's path, cut to a square of at most ``size`` pixels a side."""
+    pixels = images.decode(images.read_bytes(run.locate(path))).pixels
+    return images.resize(pixels, min(size, *pixels.shape[:2]), "crop")
 
 
 def label(run: Run, manifest: pd.DataFrame) -> Widget:

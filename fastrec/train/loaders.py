@@ -63,7 +63,7 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
     Parameters
     ----------
     batch_size
-        Images per step; the last, smaller batch of a training epoch is dropped.
+        Images per step, at most the train split; the last, smaller batch of a training epoch is dropped.
     augment, flip
         See `fastrec.preprocess.augment.batch_transforms`.
     seed
@@ -77,8 +77,10 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
     Raises
     ------
     FastrecError
-        If the train split is smaller than one batch.
+        If the batch size is under 2, which batch normalisation cannot learn from.
     """
+    if batch_size < 2:
+        raise FastrecError(f"batch_size is {batch_size}: take at least 2.")
     splits, cached, info = run.read(SPLITS), run.read(IMAGES), run.read(CACHE)
     number = {name: k for k, name in enumerate(info.classes)}
     targets = splits.sort_values("row")["label"].map(number).to_numpy()
@@ -88,8 +90,6 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
     for k, split in enumerate(("train", "valid")):
         chosen = rows(splits, [split])
         dataset = CachedImages(cached, chosen, targets[chosen], info.classes, k)
-        if split == "train" and len(chosen) < batch_size:
-            raise FastrecError(f"batch_size is {batch_size}, but train has {len(chosen)} images: take a smaller one.")
         tail = [*batch_transforms(augment, flip), *finish]
         made.append(_loader(dataset, batch_size, tail, device, shuffle=split == "train"))
     made[0].rng = random.Random(seed)
@@ -99,7 +99,7 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
 
 
 def _loader(dataset: CachedImages, batch_size: int, tail: list[Any], device: str, shuffle: bool) -> CacheLoader:
-    size = batch_size if shuffle else 4 * batch_size  # valid keeps no gradients: larger batches are faster
+    size = min(batch_size if shuffle else 4 * batch_size, len(dataset))  # valid keeps no gradients: more fits
     return CacheLoader(
         dataset, bs=size, shuffle=shuffle, drop_last=shuffle, after_batch=tail, num_workers=0, device=torch.device(device)
     )

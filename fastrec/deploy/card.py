@@ -1,0 +1,80 @@
+"""What a model card says: figures from METRICS, and an honest word where there are none."""
+
+from __future__ import annotations
+
+import re
+
+from fastrec.artefacts import MANIFEST, METRICS, SPLITS, Interval, Metrics
+from fastrec.bundle import Bundle
+from fastrec.run import Run
+
+_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+
+
+def values(run: Run, bundle: Bundle, sha256: str) -> dict[str, str]:
+    """Return what fills the places of the template ``MODEL_CARD.md``."""
+    record = bundle.record
+    return {
+        "bundle": bundle.label,
+        "run": record.run,
+        "created": record.created[:10],
+        "architecture": record.architecture,
+        "parameters": f"{record.parameters:,}",
+        "sha256": sha256,
+        "size": str(record.preprocessing.size),
+        "resize": record.preprocessing.resize,
+        "temperature": f"{record.temperature:.3g}",
+        "count": str(len(record.classes)),
+        "classes": ", ".join(map(plain, record.classes)),
+        "data": _data(run),
+        "figures": _figures(run, bundle),
+    }
+
+
+def plain(text: str) -> str:
+    """Write text so that Markdown shows it as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|$~&-])", r"\\\1", " ".join(text.split()))
+
+
+def _data(run: Run) -> str:
+    if not (run.has(MANIFEST) and run.has(SPLITS)):
+        return "The run keeps no record of the pictures any more."
+    splits, sources = run.read(SPLITS), run.read(MANIFEST)["source"].unique()
+    counts = splits["split"].value_counts()
+    parts = ", ".join(f"{counts[name]} {name}" for name in ("train", "valid", "test") if name in counts)
+    rarest, often = splits["label"].value_counts().iloc[[-1, 0]]
+    return (
+        f"{len(splits)} pictures from {', '.join(plain(s) for s in sources)}: {parts}. "
+        f"The rarest class has {rarest} pictures, the most frequent {often}."
+    )
+
+
+def _figures(run: Run, bundle: Bundle) -> str:
+    metrics: Metrics | None = run.read(METRICS) if run.has(METRICS) else None
+    if metrics is None or metrics.bundle != bundle.label:
+        measured = ", ".join(f"{name} {value:.4f}" for name, value in sorted(bundle.record.valid.items()))
+        return f"Not measured on the test split. On the valid split, which guided its choice: {measured or 'nothing'}."
+    lines = [
+        f"On {metrics.n} pictures of the test split that no training saw, with 95 % bootstrap intervals:",
+        "",
+        "| figure | value | interval |",
+        "|---|---|---|",
+        *(_row(name, getattr(metrics, name)) for name in _FIGURES),
+        "",
+        "| class | precision | recall | pictures |",
+        "|---|---|---|---|",
+        *(
+            f"| {plain(name)} | {_number(each.precision)} | {_number(each.recall)} | {each.support} |"
+            for name, each in metrics.per_class.items()
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, interval: Interval) -> str:
+    span = "" if interval.low is None else f"{_number(interval.low)} to {_number(interval.high)}"
+    return f"| {name.replace('_', ' ')} | {_number(interval.value)} | {span} |"
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"

@@ -1,0 +1,79 @@
+"""One picture answered, logged and counted: what the service does, apart from HTTP."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fastrec.deploy.gauges import Gauges
+from fastrec.deploy.pool import Pool
+from fastrec.deploy.predictor import Answer, Predictor, refusal
+from fastrec.deploy.recorder import Recorder, now
+from fastrec.deploy.replies import Refusal, Reply, refused_picture
+from fastrec.deploy.uploads import Upload
+from fastrec.images import ImageError
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the routes work with."""
+
+    predictor: Predictor
+    recorder: Recorder | None
+    pool: Pool
+    gauges: Gauges
+
+    def answer(self, upload: Upload, source: str) -> Reply | Refusal:
+        """Answer for one picture, or say why not; either way the log gets a row."""
+        identifier = secrets.token_hex(16)
+        row: dict[str, Any] = {"id": identifier, "time": now(), "path": upload.name, "source": source}
+        row |= {"bundle": self.predictor.label, "model_sha256": self.predictor.sha256}
+        try:
+            answer = self.predictor.predict(upload.read())
+        except ImageError as error:
+            self.gauges.refusals.labels(error.code).inc()
+            self._log(row | {"code": error.code})
+            return refused_picture(refusal(error, upload.name))
+        self.gauges.answers.labels(answer.label).inc()
+        self.gauges.seconds.observe(answer.milliseconds / 1e3)
+        self._log(row | _columns(answer))
+        return self._reply(answer, identifier, upload.name)
+
+    def answer_all(self, uploads: Iterable[Upload], source: str) -> list[Reply | Refusal]:
+        """Answer for several pictures, in their order."""
+        return [self.answer(upload, source) for upload in uploads]
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if self.recorder:
+            self.recorder.add(row)
+
+    def _reply(self, answer: Answer, identifier: str, name: str) -> Reply:
+        return Reply(
+            id=identifier,
+            file=name,
+            label=answer.label,
+            score=answer.score,
+            scores=answer.scores,
+            warnings=list(answer.warnings),
+            milliseconds=round(answer.milliseconds, 3),
+            bundle=answer.bundle,
+            model_sha256=self.predictor.sha256,
+        )
+
+    def state(self) -> str:
+        """Return ``ready``, or ``degraded`` while the log cannot be written."""
+        return "degraded" if self.recorder and self.recorder.failing else "ready"
+
+
+def _columns(answer: Answer) -> dict[str, Any]:
+    return {
+        "image_id": answer.image_id,
+        "predicted": answer.label,
+        "score": answer.score,
+        "scores": json.dumps(answer.scores, ensure_ascii=False, allow_nan=False),
+        "milliseconds": answer.milliseconds,
+        **answer.statistics,
+    }

@@ -1,0 +1,127 @@
+"""The four kinds of artefact: how each is read from disk, written there and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fastrec.files import FastrecError
+
+
+class Model(BaseModel):
+    """A JSON record that refuses unknown fields and NaN."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Parquet table checked against ``schema`` on write and on read."""
+
+    file: str
+    schema: pa.Schema
+
+
+@dataclass(frozen=True)
+class Record:
+    """A JSON file with one object of ``model``."""
+
+    file: str
+    model: type[BaseModel]
+
+
+@dataclass(frozen=True)
+class Array:
+    """A ``.npy`` file, opened memory-mapped and read-only."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder replaced as a whole; ``{name}`` in ``file`` is given by the caller."""
+
+    file: str
+
+
+Artefact = Table | Record | Array | Folder
+
+
+def load(artefact: Artefact, path: Path) -> Any:
+    """Read a DataFrame, a record or a memory-mapped array; of a folder return the path.
+
+    Raises
+    ------
+    Exception
+        Whatever the format's parser raises on damaged content; `reason` puts it in words.
+    """
+    if isinstance(artefact, Table):
+        return _load_table(artefact, path)
+    if isinstance(artefact, Record):
+        return artefact.model.model_validate_json(path.read_bytes())
+    if isinstance(artefact, Array):
+        return _load_array(path)
+    return path
+
+
+def _load_table(artefact: Table, path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    if table.schema.names != artefact.schema.names:
+        raise ValueError(f"columns {table.schema.names} instead of {artefact.schema.names}")
+    return table.cast(artefact.schema).to_pandas()
+
+
+def _load_array(path: Path) -> Any:
+    import numpy as np
+
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("an archive instead of one array")
+    return array
+
+
+def save(artefact: Table | Record, content: Any, path: Path) -> None:
+    """Write a DataFrame or a record after checking it.
+
+    Raises
+    ------
+    FastrecError
+        If a column or field is missing or has another type.
+    """
+    if isinstance(artefact, Table):
+        _save_table(artefact, content, path)
+        return
+    try:
+        record = artefact.model.model_validate(content)
+    except ValidationError as error:
+        raise FastrecError(f"{artefact.file} does not fit its schema ({reason(error)}): mend that field.") from error
+    path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _save_table(artefact: Table, frame: Any, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    missing = [name for name in artefact.schema.names if name not in frame.columns]
+    if missing:
+        raise FastrecError(f"{artefact.file} lacks the columns {', '.join(missing)}: add them before writing.")
+    try:
+        table = pa.Table.from_pandas(frame, schema=artefact.schema, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise FastrecError(f"{artefact.file} does not fit its schema ({reason(error)}): mend that column.") from error
+    pq.write_table(table, path, write_page_checksum=True)
+
+
+def reason(error: Exception) -> str:
+    """Say in one line what a parser found wrong; of a record, which field and why."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return f"{where}: {first['msg']}" if where else first["msg"]
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,238 @@
+"""An artefact in, a figure out: every picture that a notebook or a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+INK, BLUE, ORANGE, GREEN, RED, GREY = "#22303c", "#2f6db3", "#e08a1e", "#3a8f5c", "#c2413b", "#9aa5b1"
+_STYLE: Any = {  # matplotlib types the names of its settings one by one
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6eaee",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+@contextmanager
+def canvas(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 3.2), **options: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """Yield a figure in the house style and its axes; closed at the end, so that a cell shows it once."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
+        try:
+            yield figure, axes
+        finally:
+            plt.close(figure)
+
+
+def plain(text: object, longest: int = 24) -> str:
+    """Return text that a figure shows as it is: no mathematics between dollars, no line breaks, not too long."""
+    shown = " ".join(str(text).split()) or "(blank)"
+    shown = shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    return shown.replace("$", r"\$")
+
+
+def image_grid(
+    images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int = 8, colours: Sequence[str] = ()
+) -> Figure:
+    """Draw uint8 pictures (height, width, 3) in rows, each under its title."""
+    columns = min(columns, max(1, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    height = rows * (1.15 if len(titles) else 1.0)
+    with canvas(rows, columns, (columns * 1.05, height), squeeze=False) as (figure, axes):
+        for axis in axes.flat:
+            axis.axis("off")
+        for k, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+            axis.imshow(image, interpolation="nearest")
+            if k < len(titles):
+                axis.set_title(plain(titles[k], 18), fontsize=7, color=colours[k] if k < len(colours) else INK, pad=2)
+        return figure
+
+
+def class_counts(counts: pd.DataFrame) -> Figure:
+    """Draw how many images each class (index) has, stacked by column, such as the splits."""
+    shown = counts.iloc[:40]
+    with canvas(size=(7.0, 0.6 + 0.22 * len(shown))) as (figure, axis):
+        left = np.zeros(len(shown))
+        for colour, column in zip((BLUE, ORANGE, GREEN, RED), shown.columns, strict=False):
+            axis.barh([plain(name) for name in shown.index], shown[column], left=left, color=colour, label=str(column))
+            left = left + shown[column].to_numpy()
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel(
+            "images" if len(shown) == len(counts) else f"images (first {len(shown)} of {len(counts)} classes)"
+        )
+        if len(shown.columns) > 1:
+            axis.legend(frameon=False, ncols=len(shown.columns), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        return figure
+
+
+def histograms(table: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """Draw the distribution of each named column of numbers, side by side."""
+    with canvas(1, len(columns), (2.4 * len(columns), 2.2), squeeze=False) as (figure, axes):
+        for axis, column in zip(axes.flat, columns, strict=True):
+            axis.hist(table[column].dropna(), bins=30, color=BLUE)
+            axis.set_title(plain(column))
+            axis.grid(axis="x", visible=False)
+        return figure
+
+
+def history(table: pd.DataFrame) -> Figure:
+    """Draw HISTORY: loss, accuracy and learning rate by epoch, train beside valid."""
+    with canvas(1, 3, (9.0, 2.6)) as (figure, axes):
+        for axis, metric in zip(axes, ("loss", "accuracy"), strict=False):
+            for split, colour in (("train", GREY), ("valid", BLUE)):
+                axis.plot(table["epoch"], table[f"{split}_{metric}"], color=colour, label=split, marker=".")
+            axis.set_title(metric)
+            axis.legend(frameon=False)
+        axes[2].plot(table["epoch"], table["lr"], color=ORANGE, marker=".")
+        axes[2].set_title("learning rate at the epoch's end")
+        for axis in axes:
+            axis.set_xlabel("epoch")
+        return figure
+
+
+def confusion(matrix: Sequence[Sequence[int]] | np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw a confusion matrix (rows: label, columns: predicted) coloured by the row's share."""
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(12.0, 2.2 + 0.42 * len(classes))
+    with canvas(size=(side, side)) as (figure, axis):
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        names = [plain(name, 14) for name in classes]
+        axis.set_xticks(range(len(names)), names, rotation=60, ha="right")
+        axis.set_yticks(range(len(names)), names)
+        axis.set_xlabel("predicted")
+        axis.set_ylabel("label")
+        axis.grid(visible=False)
+        if len(classes) <= 30:
+            _write_counts(axis, counts, shares)
+        return figure
+
+
+def _write_counts(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    for row, column in np.argwhere(counts > 0):
+        colour = "white" if shares[row, column] > 0.55 else INK
+        axis.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return a picture (height, width, 3) as the bytes of a PNG file."""
+    stream = BytesIO()
+    Image.fromarray(np.asarray(pixels)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def reliability(table: pd.DataFrame) -> Figure:
+    """Draw accuracy by score, bin by bin; on the diagonal a score is what it says."""
+    with canvas(size=(3.6, 3.4)) as (figure, axis):
+        axis.plot([0, 1], [0, 1], color=GREY, linestyle="--")
+        axis.plot(table["score"], table["accuracy"], color=BLUE, marker="o", markersize=4)
+        axis.set_xlabel("mean score of a bin")
+        axis.set_ylabel("share of right answers")
+        axis.set_ylim(-0.02, 1.02)
+        return figure
+
+
+def intervals(table: pd.DataFrame, what: str) -> Figure:
+    """Draw ``value`` with ``low`` to ``high`` for each name (index), one below the other."""
+    shown = table.iloc[:40].astype(float)
+    beside = [(shown["value"] - shown["low"]).fillna(0), (shown["high"] - shown["value"]).fillna(0)]
+    with canvas(size=(6.0, 0.8 + 0.24 * len(shown))) as (figure, axis):
+        places = range(len(shown))
+        axis.errorbar(shown["value"], places, xerr=np.maximum(beside, 0), fmt="o", color=BLUE, capsize=3, markersize=4)
+        axis.set_yticks(places, [plain(name) for name in shown.index])
+        axis.invert_yaxis()
+        more = "" if len(shown) == len(table) else f" (first {len(shown)} of {len(table)})"
+        axis.set_xlabel(f"{what}, with its 95 % interval{more}")
+        return figure
+
+
+def drift(table: pd.DataFrame) -> Figure:
+    """Draw the statistic of each drift check (index) beside its threshold; red where it drifted."""
+    with canvas(size=(6.0, 0.8 + 0.26 * len(table))) as (figure, axis):
+        colours = {True: RED, False: BLUE, None: GREY}
+        drawn = [colours[None if pd.isna(value) else bool(value)] for value in table["drifted"]]
+        axis.barh([plain(name) for name in table.index], table["statistic"].astype(float).fillna(0), color=drawn)
+        axis.plot(table["threshold"], range(len(table)), "|", color=INK, markersize=14)
+        axis.invert_yaxis()
+        axis.set_xlabel("distance from the reference (bar) and threshold (tick)")
+        return figure
+
+
+def shifts(reference: pd.DataFrame, live: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """Draw the distribution of each column in the reference and in live traffic."""
+    with canvas(1, len(columns), (2.3 * len(columns), 2.3), squeeze=False) as (figure, axes):
+        for axis, column in zip(axes.flat, columns, strict=True):
+            parts = [table[column].dropna().to_numpy(float) for table in (reference, live)]
+            edges = np.histogram_bin_edges(np.concatenate(parts), 20)
+            for values, colour, name in zip(parts, (GREY, ORANGE), ("reference", "live"), strict=True):
+                weights = np.full(len(values), 1 / max(1, len(values)))
+                axis.hist(values, edges, weights=weights, color=colour, alpha=0.6, label=name)
+            axis.set_title(plain(column))
+        axes.flat[0].legend(frameon=False)
+        return figure
+
+
+def traffic(counts: pd.DataFrame) -> Figure:
+    """Draw the requests of each period (index), stacked by column."""
+    with canvas(size=(7.0, 2.4)) as (figure, axis):
+        base = np.zeros(len(counts))
+        for colour, column in zip((BLUE, RED), counts.columns, strict=False):
+            axis.bar(range(len(counts)), counts[column], bottom=base, color=colour, label=plain(column))
+            base = base + counts[column].to_numpy()
+        step = max(1, len(counts) // 12)
+        axis.set_xticks(range(0, len(counts), step), [plain(name) for name in counts.index[::step]], rotation=30)
+        axis.set_ylabel("requests")
+        axis.legend(frameon=False)
+        return figure
+
+
+def rate_finder(rates: Sequence[float], losses: Sequence[float], suggested: float, used: float) -> Figure:
+    """Draw the loss by learning rate, with the finder's suggestion and the rate that is used."""
+    with canvas(size=(6.0, 2.8)) as (figure, axis):
+        axis.plot(rates[:-5], [float(loss) for loss in losses[:-5]], color=BLUE)
+        axis.set_xscale("log")
+        axis.set_xlabel("learning rate")
+        axis.set_ylabel("loss")
+        for rate, colour, name in ((suggested, ORANGE, "valley"), (used, GREEN, "used")):
+            axis.axvline(rate, color=colour, linestyle="--", label=f"{name} {rate:.2g}")
+        axis.legend(frameon=False)
+        return figure
+
+
+def trials(table: pd.DataFrame) -> Figure:
+    """Draw the score of every trial against each parameter that was searched."""
+    known = ("trial", "state", "value", "seconds", "reason")
+    columns = [name for name in table.columns if name not in known]
+    done = table.dropna(subset=["value"])
+    with canvas(1, len(columns), (2.4 * len(columns), 2.4), sharey=True, squeeze=False) as (figure, axes):
+        for axis, column in zip(axes.flat, columns, strict=True):
+            numeric = pd.api.types.is_numeric_dtype(done[column])
+            axis.plot(done[column] if numeric else done[column].astype(str), done["value"], "o", color=BLUE, alpha=0.7)
+            if numeric and done[column].min() > 0 and done[column].max() > 8 * done[column].min():
+                axis.set_xscale("log")
+            axis.set_xlabel(plain(column))
+        axes[0, 0].set_ylabel("valid accuracy")
+        return figure

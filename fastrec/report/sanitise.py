@@ -1,0 +1,50 @@
+"""Foreign HTML made inert: an allow-list of tags and attributes, and no address outside the page."""
+
+from __future__ import annotations
+
+import re
+
+import bleach
+from bs4 import BeautifulSoup
+
+TAGS = frozenset(
+    "a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6"
+    " hr i img ins kbd li ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr tt u ul".split()
+)
+_ATTRIBUTES = {
+    "a": {"title"},
+    "abbr": {"title"},
+    "div": {"class"},  # classes are those of the code's colours
+    "img": {"alt", "width", "height"},
+    "ol": {"start"},
+    "pre": {"class"},
+    "span": {"class"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
+}
+_IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
+_LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+(#|$))", re.IGNORECASE)
+_WITHOUT_CONTENT = ["script", "style", "template", "iframe", "object", "embed", "noscript", "svg", "math"]
+
+
+def sanitise(html: str) -> str:
+    """Return the harmless part of ``html``.
+
+    Scripts, styles, frames, event attributes, and images from anywhere but the page itself are
+    dropped; everything else that is unknown is dropped but for its text.
+    """
+    soup = BeautifulSoup(html, "html.parser")
+    for element in soup.find_all(_WITHOUT_CONTENT):
+        element.decompose()
+    return bleach.clean(str(soup), tags=TAGS, attributes=_allowed, protocols=_PROTOCOLS, strip=True)
+
+
+_PROTOCOLS = frozenset({"http", "https", "mailto", "data"})  # which of them where, `_allowed` decides
+
+
+def _allowed(tag: str, name: str, value: str) -> bool:
+    if (tag, name) == ("img", "src"):
+        return _IMAGE.fullmatch(value) is not None
+    if (tag, name) == ("a", "href"):
+        return _LINK.match(value) is not None
+    return name in _ATTRIBUTES.get(tag, ())

@@ -1,0 +1,138 @@
+"""Sources: what they list, and what they refuse in one sentence."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fastrec.collect import sources
+from fastrec.files import FastrecError
+
+
+def names(listing):
+    return [item.path.name for item in listing.items if not item.problem]
+
+
+def problems(listing):
+    return {item.path.name: item.problem[0] for item in listing.items if item.problem}
+
+
+def test_digits_are_written_once_and_listed(home):
+    first = sources.listing("digits")
+    stamp = (home / "data/digits/0/0000.png").stat().st_mtime_ns
+    assert len(first.items) == 1797
+    assert first.classes == [str(k) for k in range(10)]
+    assert sources.listing("digits") == first
+    assert (home / "data/digits/0/0000.png").stat().st_mtime_ns == stamp
+
+
+def test_folder_labels_by_the_first_folder(home, make_images):
+    make_images(home / "pets", ["cat", "dog"], per_class=2)
+    (home / "pets/cat/deep").mkdir()
+    (home / "pets/cat/000.png").rename(home / "pets/cat/deep/000.png")
+    found = sources.listing("folder:pets")
+    assert found.classes == ["cat", "dog"]
+    assert [item.labels for item in found.items] == [("cat",), ("cat",), ("dog",), ("dog",)]
+
+
+def test_split_parents_become_hints(home, make_images):
+    for parent in ("train", "val", "Test"):
+        make_images(home / "pets" / parent, ["cat", "dog"], per_class=1)
+    found = sources.listing("folder:pets")
+    assert found.classes == ["cat", "dog"]
+    assert {item.split_hint for item in found.items} == {"train", "valid", "test"}
+
+
+def test_a_class_called_test_is_a_class_when_it_holds_pictures(home, make_images):
+    make_images(home / "words", ["test", "other"], per_class=2)
+    assert sources.listing("folder:words").classes == ["other", "test"]
+
+
+def test_what_is_no_picture_is_listed_with_its_reason(home, make_images):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=2)
+    (root / "README.md").write_text("about")
+    (root / "stray.png").write_bytes(b"x")
+    (root / "cat" / ".hidden.png").write_bytes(b"x")
+    (root / "cat" / "link.png").symlink_to(root / "dog" / "000.png")
+    (root / "cat" / "loop").symlink_to(root)
+    found = problems(sources.listing("folder:pets"))
+    assert found == {
+        "README.md": "not_a_picture",
+        "stray.png": "no_label",
+        ".hidden.png": "hidden",
+        "link.png": "link",
+        "loop": "link",
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("digist", "digits"),
+        ("folder:", "names no path"),
+        ("folder:nowhere", "is not there"),
+        ("csv:nowhere.csv", "is not there"),
+        ("folder:empty", "no images"),
+        ("folder:one", "one class only"),
+        ("folder:gap", "'dog'"),
+    ],
+)
+def test_useless_sources_are_refused_in_one_sentence(home, make_images, source, says):
+    (home / "empty").mkdir()
+    make_images(home / "one", ["cat"], per_class=2)
+    make_images(home / "gap", ["cat"], per_class=2)
+    (home / "gap" / "dog").mkdir()
+    with pytest.raises(FastrecError, match=says) as caught:
+        sources.listing(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_csv_gives_label_split_and_group(home, make_images):
+    make_images(home / "pets", ["cat", "dog"], per_class=2)
+    (home / "pets/table.csv").write_text(
+        "Path,Label,split,group\ncat/000.png,cat,train,g1\ncat/001.png,cat,,\ndog/000.png,Dog $x$,val,\n"
+    )
+    found = sources.listing("csv:pets/table.csv")
+    assert names(found) == ["000.png", "001.png", "000.png"]
+    assert found.classes == ["Dog $x$", "cat"]
+    assert [(item.split_hint, item.group) for item in found.items] == [("train", "g1"), (None, None), ("valid", None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "cannot be read"),
+        ("file,label\na,b\n", "no column 'path'"),
+        ("path,label\na.png,\n", "row 2 has an empty label"),
+        ("path,label,split\na.png,b,half\n", "row 2 has split 'half'"),
+        ("path,label\na.png,b\na.png,c\n", "twice"),
+        ('path,label\n"a.png,b\n', "cannot be read|no column|row"),
+    ],
+)
+def test_bad_tables_name_the_row_or_column(home, text, says):
+    (home / "t.csv").write_text(text)
+    with pytest.raises(FastrecError, match=says):
+        sources.listing("csv:t.csv")
+
+
+def test_csv_that_is_no_text_is_refused(home):
+    (home / "t.csv").write_bytes(b"\xff\xfe\x00\x80path")
+    with pytest.raises(FastrecError, match=r"t\.csv"):
+        sources.listing("csv:t.csv")
+
+
+def test_fingerprint_changes_with_any_file_and_only_then(home, make_images):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=2)
+    before = sources.fingerprint("folder:pets")
+    assert sources.fingerprint("folder:pets") == before
+    os.utime(root / "cat/000.png", ns=(1, 1))
+    touched = sources.fingerprint("folder:pets")
+    assert touched != before
+    (root / "cat/000.png").rename(root / "dog/9.png")
+    assert sources.fingerprint("folder:pets") != touched
+
+
+def test_a_relative_path_starts_at_home_not_at_the_working_directory(home, make_images, monkeypatch):
+    make_images(home / "pets", ["cat", "dog"], per_class=2)
+    monkeypatch.chdir(Path("/"))
+    assert len(sources.listing("folder:pets").items) == 4
