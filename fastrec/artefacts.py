@@ -15,6 +15,7 @@ from pydantic import Field
 from fastrec.formats import Array, Folder, Model, Record, Table
 
 STAGES = ("collect", "preprocess", "train", "tune", "evaluate", "deploy", "monitor")
+Resize = Literal["squish", "crop"]
 SPLITS_ORDER = ("train", "valid", "test")
 
 
@@ -72,7 +73,7 @@ class CacheInfo(Model):
 
     n: int
     size: int
-    resize: Literal["squish", "crop"]
+    resize: Resize
     mean: list[float]  # per channel, on the scale 0 to 1, over the train split only
     std: list[float]
     classes: list[str]
@@ -87,7 +88,7 @@ class Preprocessing(Model):
     """What happens to an upright RGB image between the decoder and the network."""
 
     size: int
-    resize: Literal["squish", "crop"]
+    resize: Resize
     mean: list[float]
     std: list[float]
 

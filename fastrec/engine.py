@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +15,7 @@ from fastrec.files import FastrecError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FEW = 2_000  # below this, starting processes costs more than it saves
+START = 2.0  # seconds that starting processes takes: work that is over sooner stays in this process
 
 
 def workers() -> int:
@@ -34,18 +35,39 @@ def map_items(
     items
         Sent in chunks.
     processes
-        How many; None takes one for few items, else all processors.
+        How many; None begins in this process and moves on to all processors if much is left to do.
 
     Raises
     ------
     FastrecError
         If a worker process was ended from outside, as a system short of memory does.
     """
+    done = 0
     if processes is None:
-        processes = 1 if len(items) < FEW else workers()
-    if processes == 1:
+        for result in _while_quick(function, items):
+            done += 1
+            yield result
+    elif processes == 1:
         yield from map(function, items)
         return
+    if done < len(items):
+        yield from _over_processes(function, items[done:], processes or workers())
+
+
+def _while_quick(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Work in this process until it is clear that the rest would pay for starting others."""
+    spent = 0.0
+    for done, item in enumerate(items, start=1):
+        began = time.perf_counter()
+        result = function(item)
+        spent += time.perf_counter() - began
+        yield result
+        left = spent / done * (len(items) - done)
+        if workers() > 1 and spent > START / 4 and left * (1 - 1 / workers()) > START:
+            return
+
+
+def _over_processes(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
     # spawn, not fork: a notebook's process may hold threads and locks that a fork would copy half-way
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:

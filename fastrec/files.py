@@ -82,7 +82,7 @@ def _disk_fault(error: Exception, target: Path) -> str:
     """Return what the disk refused and the cure, or nothing where the disk is not to blame."""
     number, folder = getattr(error, "errno", None), next(p for p in target.parents if p.is_dir())
     free = shutil.disk_usage(folder).free
-    # NumPy, torch, safetensors and SQLite each report a full disk in their own way, some without its errno
+    # NumPy, torch and safetensors each report a full disk in their own way, and without its errno
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or free < 2**16:
         return f"the disk is full ({free / 1e6:.0f} MB free), make room and run again"
     where = getattr(error, "filename", None)
@@ -130,8 +130,8 @@ def _sync(path: Path) -> None:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    elif path.is_symlink() or path.exists():
+        path.unlink()
 
 
 def write_text(target: Path, text: str) -> None:

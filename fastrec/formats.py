@@ -64,7 +64,9 @@ def load(artefact: Artefact, path: Path) -> Any:
     if isinstance(artefact, Record):
         return artefact.model.model_validate_json(path.read_bytes())
     if isinstance(artefact, Array):
-        return _load_array(path)
+        import numpy as np
+
+        return np.lib.format.open_memmap(path, mode="r")
     return path
 
 
@@ -75,15 +77,6 @@ def _load_table(artefact: Table, path: Path) -> Any:
     if table.schema.names != artefact.schema.names:
         raise ValueError(f"columns {table.schema.names} instead of {artefact.schema.names}")
     return table.cast(artefact.schema).to_pandas()
-
-
-def _load_array(path: Path) -> Any:
-    import numpy as np
-
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("an archive instead of one array")
-    return array
 
 
 def save(artefact: Table | Record, content: Any, path: Path) -> None:
@@ -111,6 +104,7 @@ def _save_table(artefact: Table, frame: Any, path: Path) -> None:
     if missing:
         raise FastrecError(f"{artefact.file} lacks the columns {', '.join(missing)}: add them before writing.")
     try:
+        frame = frame.infer_objects()  # of bare objects Arrow takes 1.5 for 1, and "cat" for ["c", "a", "t"]
         table = pa.Table.from_pandas(frame, schema=artefact.schema, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise FastrecError(f"{artefact.file} does not fit its schema ({reason(error)}): mend that column.") from error

@@ -9,11 +9,14 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from fastrec.refusals import ImageError, refusal
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
@@ -26,12 +29,6 @@ BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 Image.init()
 warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters becomes Picture.warnings
 _ALLOWED = tuple(name for name in FORMATS if name in Image.OPEN)
-# First bytes, in lower case, of what people save under an image's name ...
-_LOOKS_LIKE = {b"<!doctype html": "HTML", b"<html": "HTML", b"<svg": "SVG", b"<?xml": "XML or SVG"}
-_LOOKS_LIKE |= {b"{": "JSON", b"[": "JSON", b"%pdf": "PDF", b"pk\x03\x04": "a zip archive"}
-# ... and of pictures that are not read: at the beginning or after the length of a first box
-_UNSUPPORTED = {b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"8BPS": "Photoshop", b"\0\0\1\0": "an icon"}
-_UNSUPPORTED |= {b"ftyphei": "HEIC", b"ftypmif1": "HEIC", b"jP  ": "JPEG 2000", b"JXL ": "JPEG XL"}
 _UPRIGHT = {  # what undoes an EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,21 +39,6 @@ _UPRIGHT = {  # what undoes an EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 _PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-_CUT_SHORT = "is cut short: get the whole file again"
-
-
-class ImageError(ValueError):
-    """A picture that is refused: a ``code`` for programs, and a message for people.
-
-    The message continues a sentence that begins with the file's name: "is empty (0 bytes)".
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)  # both, so that it survives the way back from a worker process
-        self.code = code
-
-    def __str__(self) -> str:
-        return str(self.args[1])
 
 
 @dataclass(frozen=True)
@@ -131,32 +113,7 @@ def _open(data: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError("too_many_pixels", f"claims more than {MAX_PIXELS} pixels: make it smaller") from error
     except Exception as error:  # plugins raise whatever their parser raised
-        if _is_cut(data):
-            raise ImageError("truncated", _CUT_SHORT) from error
-        raise (_unidentified(data) if isinstance(error, Image.UnidentifiedImageError) else _refusal(error)) from error
-
-
-def _unidentified(data: bytes) -> ImageError:
-    """Tell what the bytes are instead of an image."""
-    head = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for magic, name in _UNSUPPORTED.items():
-        if data.startswith((magic, data[:4] + magic)):
-            return ImageError("unsupported_format", f"is {name}: save it as PNG or JPEG")
-    for magic, name in _LOOKS_LIKE.items():
-        if head.startswith(magic):
-            return ImageError("not_an_image", f"is not an image (looks like {name}): put the picture itself there")
-    return ImageError("not_an_image", "is not an image of a known format: save it as PNG or JPEG")
-
-
-def _is_cut(data: bytes) -> bool:
-    """Say whether a WebP or AVIF file is shorter than its own lengths claim."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return len(data) < 8 + int.from_bytes(data[4:8], "little")
-    end, length = 0, 8
-    while data[4:12] == b"ftypavif" and length >= 8 and end + 8 <= len(data):
-        length = int.from_bytes(data[end : end + 4], "big")
-        end += length
-    return end > len(data)
+        raise refusal(error, data) from error
 
 
 def _check_size(width: int, height: int) -> None:
@@ -181,15 +138,7 @@ def _load(image: Image.Image) -> None:
     try:
         image.load()
     except Exception as error:  # OSError, ValueError, SyntaxError, IndexError, TypeError were all seen
-        raise _refusal(error) from error
-
-
-def _refusal(error: Exception) -> ImageError:
-    reason = str(error).strip().lower()
-    cut = any(word in reason for word in ("truncated", "unexpected end", "not enough", "eof", "end of file"))
-    if cut or isinstance(error, (EOFError, IndexError)):
-        return ImageError("truncated", _CUT_SHORT)
-    return ImageError("corrupt", f"is corrupt ({reason or type(error).__name__}): get the file again")
+        raise refusal(error) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -206,7 +155,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     raise ImageError("unsupported_mode", f"has mode {image.mode}: save it as RGB")
 
 
@@ -233,6 +182,28 @@ def _turn(image: Image.Image, rgb: Image.Image, notes: list[str]) -> Image.Image
         return rgb
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return rgb.transpose(method) if method is not None else rgb
+
+
+def crop(pixels: np.ndarray, box: Sequence[float] | None) -> np.ndarray:
+    """Cut a box (left, top, width, height in pixels) out of a picture; None leaves the picture whole.
+
+    Raises
+    ------
+    ImageError
+        ``box_outside`` if less than half of the box lies in the picture, ``too_small`` if what is left
+        is under 8 pixels a side.
+    """
+    if box is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    left, top, across, down = box
+    x, y = max(0, round(left)), max(0, round(top))
+    cut = pixels[y : max(y, round(top + down)), x : max(x, round(left + across))]
+    if cut.size / 3 < across * down / 2:
+        raise ImageError("box_outside", f"is {width}x{height}, but its box {tuple(box)} lies outside: mend the box")
+    if min(cut.shape[:2]) < MIN_SIDE:
+        raise ImageError("too_small", f"has a box of {cut.shape[1]}x{cut.shape[0]}, under {MIN_SIDE} pixels a side")
+    return cut
 
 
 def resize(pixels: np.ndarray, size: int, rule: str = "squish") -> np.ndarray:

@@ -47,8 +47,12 @@ def canvas(
 
 
 def plain(text: object, longest: int = 24) -> str:
-    """Return text that a figure shows as it is: no mathematics between dollars, no line breaks, not too long."""
+    """Return text that a figure shows as it is: no mathematics between dollars, no line breaks, not too long.
+
+    Control characters and broken Unicode, which fonts cannot draw, become U+FFFD.
+    """
     shown = " ".join(str(text).split()) or "(blank)"
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown)
     shown = shown if len(shown) <= longest else shown[: longest - 1] + "…"
     return shown.replace("$", r"\$")
 
@@ -73,11 +77,12 @@ def image_grid(
 def class_counts(counts: pd.DataFrame) -> Figure:
     """Draw how many images each class (index) has, stacked by column, such as the splits."""
     shown = counts.iloc[:40]
-    with canvas(size=(7.0, 0.6 + 0.22 * len(shown))) as (figure, axis):
-        left = np.zeros(len(shown))
+    with canvas(size=(7.0, max(1.2, 0.6 + 0.22 * len(shown)))) as (figure, axis):
+        left, places = np.zeros(len(shown)), range(len(shown))  # by place: cut names may be equal
         for colour, column in zip((BLUE, ORANGE, GREEN, RED), shown.columns, strict=False):
-            axis.barh([plain(name) for name in shown.index], shown[column], left=left, color=colour, label=str(column))
+            axis.barh(places, shown[column], left=left, color=colour, label=plain(column))
             left = left + shown[column].to_numpy()
+        axis.set_yticks(places, [plain(name) for name in shown.index])
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         axis.set_xlabel(
@@ -151,17 +156,19 @@ def reliability(table: pd.DataFrame) -> Figure:
         axis.plot(table["score"], table["accuracy"], color=BLUE, marker="o", markersize=4)
         axis.set_xlabel("mean score of a bin")
         axis.set_ylabel("share of right answers")
-        axis.set_ylim(-0.02, 1.02)
+        least = max(0.0, table[["score", "accuracy"]].min().min() - 0.1)
+        axis.set(xlim=(least, 1.01), ylim=(least, 1.01))
         return figure
 
 
 def intervals(table: pd.DataFrame, what: str) -> Figure:
-    """Draw ``value`` with ``low`` to ``high`` for each name (index), one below the other."""
-    shown = table.iloc[:40].astype(float)
-    beside = [(shown["value"] - shown["low"]).fillna(0), (shown["high"] - shown["value"]).fillna(0)]
+    """Draw the column ``what``, from ``what_low`` to ``what_high``, for each name (index), one below the other."""
+    shown = table.iloc[:40]
+    value, low, high = (shown[name].astype(float) for name in (what, f"{what}_low", f"{what}_high"))
+    beside = [(value - low).fillna(0), (high - value).fillna(0)]
     with canvas(size=(6.0, 0.8 + 0.24 * len(shown))) as (figure, axis):
         places = range(len(shown))
-        axis.errorbar(shown["value"], places, xerr=np.maximum(beside, 0), fmt="o", color=BLUE, capsize=3, markersize=4)
+        axis.errorbar(value, places, xerr=np.maximum(beside, 0), fmt="o", color=BLUE, capsize=3, markersize=4)
         axis.set_yticks(places, [plain(name) for name in shown.index])
         axis.invert_yaxis()
         more = "" if len(shown) == len(table) else f" (first {len(shown)} of {len(table)})"
@@ -174,8 +181,9 @@ def drift(table: pd.DataFrame) -> Figure:
     with canvas(size=(6.0, 0.8 + 0.26 * len(table))) as (figure, axis):
         colours = {True: RED, False: BLUE, None: GREY}
         drawn = [colours[None if pd.isna(value) else bool(value)] for value in table["drifted"]]
-        axis.barh([plain(name) for name in table.index], table["statistic"].astype(float).fillna(0), color=drawn)
+        axis.barh(range(len(table)), table["statistic"].astype(float).fillna(0), color=drawn)
         axis.plot(table["threshold"], range(len(table)), "|", color=INK, markersize=14)
+        axis.set_yticks(range(len(table)), [plain(name) for name in table.index])
         axis.invert_yaxis()
         axis.set_xlabel("distance from the reference (bar) and threshold (tick)")
         return figure
@@ -191,7 +199,7 @@ def shifts(reference: pd.DataFrame, live: pd.DataFrame, columns: Sequence[str]) 
                 weights = np.full(len(values), 1 / max(1, len(values)))
                 axis.hist(values, edges, weights=weights, color=colour, alpha=0.6, label=name)
             axis.set_title(plain(column))
-        axes.flat[0].legend(frameon=False)
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
         return figure
 
 
@@ -204,8 +212,9 @@ def traffic(counts: pd.DataFrame) -> Figure:
             base = base + counts[column].to_numpy()
         step = max(1, len(counts) // 12)
         axis.set_xticks(range(0, len(counts), step), [plain(name) for name in counts.index[::step]], rotation=30)
+        axis.set_xlim(-0.6, max(len(counts), 8) - 0.4)  # one day's bar shall not fill the figure
         axis.set_ylabel("requests")
-        axis.legend(frameon=False)
+        figure.legend(loc="outside upper right", ncols=2, frameon=False)
         return figure
 
 

@@ -94,7 +94,7 @@ def _data_files(modules: set[Path]) -> set[Path]:
     """Find what lies below the modules' sub-packages and is no module itself."""
     folders = {PACKAGE / path.relative_to(PACKAGE).parts[0] for path in modules if path.parent != PACKAGE}
     files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
-    return {path for path in files if path.suffix != ".pyc" and not _is_module(path)}
+    return {path for path in files if not _is_module(path) and path.suffix != ".pyc" and path.name[0] != "."}
 
 
 def _is_module(path: Path) -> bool:

@@ -222,14 +222,14 @@ class Run:
         """
         if self._record is None or not path.is_relative_to(self.folder) or self._maker(path) == self._record.stage:
             return
-        key = str(path.relative_to(self.folder))
-        self._record.inputs[key] = files.checksum(path)
-        self._read.add(key)
+        key, found = str(path.relative_to(self.folder)), files.checksum(path)
         maker = self.record(self._maker(path)) if self._maker(path) else None
         if maker and maker.state != "done":
             raise FastrecError(f"{key} is of a {maker.stage} that did not finish: {self._cure(path)}.")
-        if maker and maker.outputs.get(key, self._record.inputs[key]) != self._record.inputs[key]:
+        if maker and maker.outputs.get(key, found) != found:
             raise FastrecError(f"{key} is not what {maker.stage} wrote (its sha256 differs): {self._cure(path)}.")
+        self._record.inputs[key] = found
+        self._read.add(key)
 
     def note_outside(self, address: str, fingerprint: str) -> None:
         """Record what the open stage read from outside the run: a source or a database."""

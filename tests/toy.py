@@ -90,7 +90,7 @@ def _trained(pixels: np.ndarray, codes: np.ndarray, steps: int) -> torch.nn.Modu
 
 
 def save_bundle(run: Run, stage: str, name: str, network: torch.nn.Module, **changes: object) -> Path:
-    """Write a bundle that fits the run; ``accuracy`` and ``loss`` are its valid figures, the rest changes its record."""
+    """Write a bundle that fits the run; ``accuracy`` and ``loss`` are its valid figures."""
     valid = {key: float(changes.pop(key)) for key in ("accuracy", "loss") if key in changes}
     fields = {
         "name": name,

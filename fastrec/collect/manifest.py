@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fastrec import engine, images
@@ -83,16 +84,24 @@ def _look(item: Item) -> _Seen:
     try:
         data = images.read_bytes(item.path)
         picture = images.decode(data)
+        height, width = images.crop(picture.pixels, item.box).shape[:2]
     except images.ImageError as error:
         return _Seen(None, error.code, str(error))
-    height, width = picture.pixels.shape[:2]
     facts = {"width": width, "height": height, "mode": picture.mode, "format": picture.format, "bytes": len(data)}
-    return _Seen({"image_id": hashlib.sha256(data).hexdigest(), "warnings": list(picture.warnings), **facts})
+    return _Seen({"image_id": identity(data, item.box), "warnings": list(picture.warnings), **facts})
+
+
+def identity(data: bytes, box: Sequence[float] | None) -> str:
+    """Return an image's name: the sha256 of its file's bytes, and of the box where it has one."""
+    digest = hashlib.sha256(data)
+    if box is not None:
+        digest.update(np.asarray(box, "<f8").tobytes())
+    return digest.hexdigest()
 
 
 def _row(item: Item, path: str, source: str, facts: dict[str, Any]) -> dict[str, Any]:
     given = {"path": path, "labels": list(item.labels), "group": item.group, "split_hint": item.split_hint}
-    return {**given, "box": None, "source": source, **facts}
+    return {**given, "box": list(item.box) if item.box else None, "source": source, **facts}
 
 
 def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
@@ -103,7 +112,9 @@ def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]
     for _, same in manifest.groupby("image_id", sort=False):
         first = same.iloc[0]
         if len({tuple(labels) for labels in same["labels"]}) > 1:
-            what = " and ".join(f"{path} as {', '.join(labels)}" for path, labels in zip(same["path"], same["labels"]))
+            what = " and ".join(
+                f"{path} as {', '.join(labels)}" for path, labels in zip(same["path"], same["labels"], strict=True)
+            )
             dropped += [
                 {"path": path, "code": "label_conflict", "message": f"the same picture has two labels: {what}."}
                 for path in same["path"]

@@ -21,13 +21,13 @@ def class_grid(run: Run, manifest: pd.DataFrame, per_class: int = 6, size: int =
     """Draw the first pictures of each class by content hash: the same ones on every machine."""
     chosen = manifest.assign(label=manifest["labels"].str.join(" + ")).sort_values(["label", "image_id"])
     chosen = chosen[chosen["label"].isin(sorted(set(chosen["label"]))[:16])].groupby("label").head(per_class)
-    pictures = [thumbnail(run, path, size) for path in chosen["path"]]
+    pictures = [thumbnail(run, row, size) for _, row in chosen.iterrows()]
     return plots.image_grid(pictures, list(chosen["label"]), 2 * per_class)
 
 
-def thumbnail(run: Run, path: str, size: int) -> np.ndarray:
-    """Return the picture behind a manifest's path, cut to a square of at most ``size`` pixels a side."""
-    pixels = images.decode(images.read_bytes(run.locate(path))).pixels
+def thumbnail(run: Run, row: pd.Series, size: int) -> np.ndarray:
+    """Return the picture behind a manifest's row, cut to a square of at most ``size`` pixels a side."""
+    pixels = images.crop(images.decode(images.read_bytes(run.locate(row["path"]))).pixels, row["box"])
     return images.resize(pixels, min(size, *pixels.shape[:2]), "crop")
 
 
@@ -50,13 +50,17 @@ def label(run: Run, manifest: pd.DataFrame) -> Widget:
             note.value = "Every picture has a decision: run this notebook again to apply them."
             return
         row = manifest.iloc[todo[0]]
-        picture.value = plots.png(thumbnail(run, row["path"], 256))
+        picture.value = plots.png(thumbnail(run, row, 256))
         note.value = escape(f"{row['path']}: {', '.join(row['labels'])} ({len(todo)} to go)")
 
     def choose(action: decisions.Action, labels: tuple[str, ...] = ()) -> None:
         if todo:
             decisions.decide(run, manifest.iloc[todo[0]]["image_id"], action, labels)
             show()
+
+    def take_back() -> None:
+        decisions.undo(run)
+        show()
 
     def button(text: str, style: str, click: object) -> Widget:
         made = w.Button(description=text, button_style=style, tooltip=text)
@@ -67,7 +71,7 @@ def label(run: Run, manifest: pd.DataFrame) -> Widget:
     others = [
         button("keep", "success", lambda _: choose("keep")),
         button("drop", "danger", lambda _: choose("drop")),
-        button("undo", "warning", lambda _: (decisions.undo(run), show())),
+        button("undo", "warning", lambda _: take_back()),
     ]
     show()
     return w.VBox([note, picture, w.HBox(others), w.Box(by_class, layout=w.Layout(flex_flow="row wrap"))])

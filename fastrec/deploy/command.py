@@ -71,7 +71,7 @@ def main(package: Path, arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     0 when every picture got an answer, 1 when some were refused or the package is broken, 2 when
-    the call was wrong.
+    the call was wrong, 130 after Ctrl-C.
     """
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -87,6 +87,8 @@ def main(package: Path, arguments: Sequence[str] | None = None) -> int:
     except FastrecError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _answer_all(package: Path, paths: Sequence[Path], as_json: bool) -> int:

@@ -20,7 +20,7 @@ BODY_SECONDS = 30.0
 DRAIN_SECONDS = 2.0
 MAX_REQUESTS = 512  # open at once; uploads lie on disk, so this bounds files rather than memory
 HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",

@@ -78,7 +78,7 @@ class Predictor:
         self.size: int = bundle["preprocessing"]["size"]
         self.rule: str = bundle["preprocessing"]["resize"]
         self.sha256: str = self.record["onnx_sha256"]
-        self._session = _session(self.folder / MODEL, threads)
+        self._session = open_session(self.folder / MODEL, threads)
 
     def predict(self, data: bytes) -> Answer:
         """Answer for the bytes of one image file.
@@ -147,7 +147,14 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Load a graph as it is served: on the CPU, with its weights inside the file.
+
+    Raises
+    ------
+    FastrecError
+        If it points to other files or cannot be loaded.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -60,7 +60,7 @@ def open_log(url: str) -> Engine:
         if address.get_backend_name() == "sqlite":
             event.listen(engine, "connect", _prepare_sqlite)
         PREDICTIONS_TABLE.metadata.create_all(engine)
-    except (ArgumentError, ImportError, OSError, SQLAlchemyError) as error:
+    except (ArgumentError, ImportError, OSError, ValueError, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0]
         raise FastrecError(
             f"the log {url!r} cannot be opened ({reason}): give one such as sqlite:///log.db."
@@ -109,6 +109,7 @@ class Recorder:
 
     def __init__(self, url: str) -> None:
         self._engine = open_log(url)
+        self._identity = self._file_identity()
         self._rows: queue.Queue[dict[str, Any]] = queue.Queue(WAITING)
         self._closing = threading.Event()
         self.dropped = 0
@@ -191,17 +192,24 @@ class Recorder:
             self.failing = True
             return False
         except Exception:  # a row that no database takes must not hold up the others
-            alone = len(rows) == 1
-            self.dropped += 1 if alone else sum(not self._write([row]) for row in rows)
+            lost = 1 if len(rows) == 1 else sum(not self._write([row]) for row in rows)
+            self.dropped += lost
         self.failing = False
         return True
 
     def _mend(self) -> None:
         """Make the database anew where it went away: SQLite would write on into a deleted file."""
-        file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
-        if self.failing or (file and not Path(file).exists()):
+        if self.failing or self._file_identity() != self._identity:
             self._engine.dispose()
             PREDICTIONS_TABLE.metadata.create_all(self._engine)
+            self._identity = self._file_identity()
+
+    def _file_identity(self) -> tuple[int, int] | None:
+        file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
+        if not file or not Path(file).exists():
+            return None
+        status = Path(file).stat()
+        return status.st_dev, status.st_ino
 
 
 def _complete(row: dict[str, Any]) -> dict[str, Any]:

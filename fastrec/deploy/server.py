@@ -68,11 +68,16 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
     """
     if not is_loopback(host) and not token:
         raise FastrecError(f"host {host} reaches beyond this machine: set FASTREC_TOKEN, or take --host 127.0.0.1.")
+    if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
+        raise FastrecError(f"port {port} does not exist: choose one of 0 to 65535 with --port.")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)
-    except (OSError, OverflowError) as error:
+        listener = socket.create_server(address[:2], family=family)
+    except OSError as error:
         raise FastrecError(f"{host} port {port} cannot be opened ({error}): choose another with --port.") from error
+    # asyncio does not do so for a socket made by others; without it each answer waits 40 ms for an acknowledgement
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:

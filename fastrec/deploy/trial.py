@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -91,11 +91,12 @@ def _port(process: subprocess.Popen[str], said: IO[str]) -> int:
 
 def _wait_until_ready(port: int, deadline: float) -> None:
     while time.monotonic() < deadline:
-        try:
-            if _ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "GET", "/ready")[0] == 200:
-                return
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.02)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            try:
+                if _ask(connection, "GET", "/ready")[0] == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
     raise FastrecError(f"the service was not ready after {START_SECONDS:.0f} seconds: try a smaller model.")
 
 
@@ -155,21 +156,20 @@ def _forget_earlier(log_url: str) -> None:
 
 
 def _send_all(run: Run, port: int, drawn: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     rows = []
-    for row in engine.progress(drawn.to_dict("records"), len(drawn), "serve"):
-        answer, milliseconds = _send(connection, row["path"], samples.original(run, row["path"], row["image_id"]))
-        served = np.array([answer["scores"][name] for name in classes])
-        rows.append(
-            {
-                **{name: row[name] for name in ("image_id", "path", "label")},
-                "predicted": answer["label"],
-                "score": answer["score"],
-                "milliseconds": milliseconds,
-                "difference": float(np.abs(served - row["scores"]).max()),
-            }
-        )
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)) as connection:
+        for row in engine.progress(drawn.to_dict("records"), len(drawn), "serve"):
+            answer, milliseconds = _send(connection, row["path"], samples.original(run, row["path"], row["image_id"]))
+            served = np.array([answer["scores"][name] for name in classes])
+            rows.append(
+                {
+                    **{name: row[name] for name in ("image_id", "path", "label")},
+                    "predicted": answer["label"],
+                    "score": answer["score"],
+                    "milliseconds": milliseconds,
+                    "difference": float(np.abs(served - row["scores"]).max()),
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastrec import bundle as bundles
-from fastrec.artefacts import Candidate, Interval, stage_folder
+from fastrec.artefacts import Candidate, Interval, Metrics, stage_folder
 from fastrec.evaluate import intervals, metrics
 from fastrec.evaluate.predict import misfit
 from fastrec.files import FastrecError
@@ -136,3 +136,12 @@ def difference(right: np.ndarray, other: np.ndarray, n_boot: int = metrics.N_BOO
     gain = right.astype(float) - other
     draws = intervals.resample(lambda drawn: {"gain": gain[drawn].mean()}, len(gain), n_boot, seed)
     return intervals.percentile(float(gain.mean()), draws["gain"])
+
+
+def accuracies(metrics: Metrics) -> pd.DataFrame:
+    """Return the accuracy of every candidate and baseline with its interval, the chosen bundle first."""
+    ordered = sorted(metrics.candidates, key=lambda candidate: not candidate.chosen)
+    found = {candidate.bundle: candidate.accuracy for candidate in ordered}
+    found |= {name: baseline.accuracy for name, baseline in metrics.baselines.items()}
+    rows = [{"accuracy": one.value, "accuracy_low": one.low, "accuracy_high": one.high} for one in found.values()]
+    return pd.DataFrame(rows, index=pd.Index(found))

@@ -28,7 +28,7 @@ def confused(predictions: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     """
     support = predictions["label"].value_counts()
     pairs = mistakes(predictions).groupby(["label", "predicted"]).size().rename("images").reset_index()
-    pairs["share"] = pairs["images"] / pairs["label"].map(support)
+    pairs["share"] = pairs["images"] / pairs["label"].map(support).astype(float)
     return pairs.sort_values(["images", "share", "label"], ascending=[False, False, True], ignore_index=True).head(most)
 
 

@@ -149,6 +149,12 @@ def _null(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
+def table(found: dict[str, Interval]) -> pd.DataFrame:
+    """Return intervals as a table, one row each, for reading."""
+    rows = [interval.model_dump() for interval in found.values()]
+    return pd.DataFrame(rows, index=pd.Index(found), columns=["value", "low", "high", "note"]).fillna({"note": ""})
+
+
 def class_table(figures: dict[str, PerClass]) -> pd.DataFrame:
     """Return `per_class` as a table, worst F1 first, with the Wilson interval of each recall."""
     rows = []

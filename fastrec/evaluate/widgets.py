@@ -34,11 +34,16 @@ def pictures(run: Run, predictions: pd.DataFrame) -> list[np.ndarray]:
 
 
 def grid(run: Run, predictions: pd.DataFrame, most: int = 24) -> Figure:
-    """Draw the first predictions of a table, each titled ``label -> predicted score``; wrong ones in red."""
+    """Draw the first predictions of a table, each titled ``label → predicted score``; wrong ones in red."""
     shown = predictions.head(most)
-    titles = [f"{row.label} -> {row.predicted} {row.score:.2f}" for row in shown.itertuples()]
+    answers = zip(shown["label"], shown["predicted"], shown["score"], strict=True)
+    titles = [f"{_short(label)}→{_short(predicted)} {score:.2f}" for label, predicted, score in answers]
     wrong = shown["label"] != shown["predicted"]
     return plots.image_grid(pictures(run, shown), titles, 6, [plots.RED if bad else plots.GREEN for bad in wrong])
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 6 else name[:5] + "…"
 
 
 def browse(run: Run, predictions: pd.DataFrame, most: int = 24) -> Widget | Figure:

@@ -50,7 +50,11 @@ class Watch:
         """Note that the ``number``-th of ``count`` code cells starts; nothing starts after a signal."""
         self.interruption.check()
         self.number, self.count = number, count
-        self._show.cell(number, count)
+        self.heard()
+
+    def heard(self) -> None:
+        """Show that the cell is alive: it has begun, or has said something."""
+        self._show.cell(self.number, self.count)
 
 
 def execute(run: Run, stage: str, parameters: dict[str, Any], watch: Watch) -> None:
@@ -181,6 +185,11 @@ class _StageNotebook(NotebookExecutionManager):
             except Interrupted:
                 self.cell_exception(cell, cell_index=cell_index)
                 raise
+
+    def autosave_cell(self, **kwargs: Any) -> None:  # called at each message of the kernel
+        super().autosave_cell(**kwargs)
+        if self._number:
+            self._watch.heard()
 
     def save(self, **kwargs: Any) -> None:
         running = self.end_time is None

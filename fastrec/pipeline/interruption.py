@@ -15,7 +15,7 @@ class Interrupted(BaseException):
     """A signal ended the run.  No ``Exception``, so that no library takes it for a fault and goes on."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}")
+        super().__init__(f"interrupted by {signal.Signals(number).name}: run the same command again to continue.")
         self.exit_code = 128 + number
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
+import psutil
+
 from fastrec import files, provenance
-from fastrec.artefacts import STAGES, StageRecord, stage_folder
+from fastrec.artefacts import DECISIONS, STAGES, StageRecord, stage_folder
 from fastrec.files import FastrecError
 from fastrec.pipeline.settings import Settings
 from fastrec.run import Run, notebook
 
 State = Literal["done", "stale", "running", "interrupted", "failed", "never ran"]
-_FOLDERS = tuple(f"{stage_folder(stage)}/" for stage in STAGES)
+_OF_THE_RUN = (DECISIONS.file, *(f"{stage_folder(stage)}/" for stage in STAGES))  # other inputs lie outside
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,11 @@ def _alive(record: StageRecord) -> bool:
     if record.host != socket.gethostname():
         return True
     try:
-        os.kill(record.pid, 0)
-    except ProcessLookupError:
+        born = psutil.Process(record.pid).create_time()
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True
-    return True
+    # a later process may have been given the same number
+    return born <= datetime.strptime(record.started, "%Y-%m-%dT%H:%M:%S%z").timestamp() + 1
 
 
 def _changes(run: Run, record: StageRecord, values: dict[str, Any]) -> Iterator[str]:
@@ -85,7 +86,7 @@ def _changed_parameters(before: dict[str, Any], after: dict[str, Any]) -> Iterat
 
 
 def _changed_input(run: Run, key: str, expected: str) -> Iterator[str]:
-    if key.startswith(_FOLDERS):
+    if key.startswith(_OF_THE_RUN):
         yield from _changed_file(run, key, expected)
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,16 +10,20 @@ import numpy as np
 import pandas as pd
 
 from fastrec import engine, images
-from fastrec.artefacts import CACHE, IMAGES, CacheInfo
+from fastrec.artefacts import CACHE, IMAGES, CacheInfo, Resize
 from fastrec.files import FastrecError
 from fastrec.run import Run
 
 
-def build(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, size: int, resize: str = "squish") -> CacheInfo:
+def build(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, size: int, resize: Resize = "squish") -> CacheInfo:
     """Write IMAGES and CACHE: row ``splits.row`` holds the image of ``splits.image_id``.
 
     Parameters
     ----------
+    run
+        Where they go.
+    manifest, splits
+        The tables MANIFEST and SPLITS.
     size
         Side of the cached images in pixels.
     resize
@@ -33,8 +38,11 @@ def build(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, size: int, res
         raise FastrecError(f"resize is {resize!r}: take 'squish' or 'crop'.")
     if not 8 <= size <= 2048:
         raise FastrecError(f"size is {size}: take 8 to 2048 pixels.")
-    table = splits.merge(manifest[["image_id", "path", "bytes"]], on="image_id").sort_values("row")
-    jobs = [(run.locate(path), count) for path, count in zip(table["path"], table["bytes"], strict=True)]
+    table = splits.merge(manifest[["image_id", "path", "bytes", "box"]], on="image_id").sort_values("row")
+    jobs = [
+        (run.locate(path), count, box)
+        for path, count, box in zip(table["path"], table["bytes"], table["box"], strict=True)
+    ]
     made = engine.map_items(partial(_prepare, size=size, rule=resize), jobs)
     with run.writing(IMAGES) as temporary:
         shape = (len(jobs), size, size, 3)
@@ -49,13 +57,13 @@ def build(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, size: int, res
     return info
 
 
-def _prepare(job: tuple[Path, int], size: int, rule: str) -> np.ndarray:
-    path, expected = job
+def _prepare(job: tuple[Path, int, Sequence[float] | None], size: int, rule: str) -> np.ndarray:
+    path, expected, box = job
     try:
         data = images.read_bytes(path)
         if len(data) != expected:
             raise FastrecError(f"{path} changed after collect saw it: run notebooks/01_collect.ipynb again.")
-        return images.resize(images.decode(data).pixels, size, rule)
+        return images.resize(images.crop(images.decode(data).pixels, box), size, rule)
     except images.ImageError as error:
         raise FastrecError(f"{path} {error}; it was usable before: run notebooks/01_collect.ipynb again.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,9 @@ from fastrec.files import FastrecError
 FOLDS = 5
 
 
-def split(manifest: pd.DataFrame, valid: float = 0.2, test: float = 0.2, seed: int = 0, folds: int = FOLDS) -> pd.DataFrame:
+def split(
+    manifest: pd.DataFrame, valid: float = 0.2, test: float = 0.2, seed: int = 0, folds: int = FOLDS
+) -> pd.DataFrame:
     """Assign every image to train, valid or test, and every image outside test to a fold.
 
     Images of one group stay together.  A split that the source gave is kept: ``valid`` and ``test`` as
@@ -80,10 +83,9 @@ def _assign(table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series |
         free = table[~table["group"].isin(place)]
     names, weights = list(shares), np.array(list(shares.values())) / sum(shares.values())
     wanted = {label: count * weights for label, count in free["label"].value_counts().items()}
-    units = free.groupby("group")["label"].value_counts()
-    by_unit: dict[str, dict[str, int]] = {}
-    for (group, label), count in units.items():
-        by_unit.setdefault(group, {})[label] = count
+    by_unit: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, label in zip(free["group"], free["label"], strict=True):
+        by_unit[group][label] += 1
     # Large groups first: the small ones then even out what those upset.
     for group in sorted(by_unit, key=lambda g: (-sum(by_unit[g].values()), _hash(g, seed))):
         lack = sum(wanted[label] * count for label, count in by_unit[group].items())

@@ -10,12 +10,14 @@ from typing import Any
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
 from fastrec.files import FastrecError
 from fastrec.report.sanitise import sanitise
 
 TEMPLATE = Path(__file__).parent / "templates" / "cells.html.j2"
+_TO_NOTEBOOK = re.compile(r'href="(\d\d_\w+)\.ipynb"')  # notebooks link each other; pages link pages
 _HIDDEN = {"injected-parameters", "papermill-error-cell-tag"}
 _SHOWN = [  # the best first; scripts and widgets are not among them: every widget has a static twin
     "text/html",
@@ -45,12 +47,13 @@ def render_cells(notebook: Path) -> str:
     content.cells = [cell for cell in content.cells if not _HIDDEN & set(cell.metadata.tags)]
     _describe_images(content.cells)
     fragment, _ = _exporter().from_notebook_node(content, resources={"parameters": parameters})
-    return str(fragment)
+    return _TO_NOTEBOOK.sub(r'href="\1.html"', fragment)
 
 
 def _exporter() -> HTMLExporter:
     settings = Config({"NbConvertBase": {"display_data_priority": _SHOWN}})
     exporter = HTMLExporter(config=settings, template_file=str(TEMPLATE), exclude_anchor_links=True)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # of a progress bar, its last state
     exporter.register_filter("sanitise", sanitise)
     exporter.register_filter("base64_only", _base64_only)
     return exporter
@@ -66,7 +69,7 @@ def _parameter_rows(content: Any) -> list[dict[str, Any]]:
     defaults = _assigned(content.cells, "parameters")
     given = _assigned(content.cells, "injected-parameters")
     return [
-        {"name": name, "value": given.get(name, value), "given": name in given and given[name] != value}
+        {"name": name, "value": given.get(name, value), "given": name != "run_name" and given.get(name, value) != value}
         for name, value in defaults.items()
     ]
 
@@ -77,7 +80,9 @@ def _assigned(cells: list[Any], tag: str) -> dict[str, str]:
     for cell in cells:
         if cell.cell_type == "code" and tag in cell.metadata.tags:
             for node in ast.parse(cell.source).body:
-                target = node.target if isinstance(node, ast.AnnAssign) else next(iter(getattr(node, "targets", [])), None)
+                target = (
+                    node.target if isinstance(node, ast.AnnAssign) else next(iter(getattr(node, "targets", [])), None)
+                )
                 value = getattr(node, "value", None)
                 if isinstance(target, ast.Name) and value is not None:
                     found[target.id] = ast.unparse(value)
@@ -89,6 +94,6 @@ def _describe_images(cells: list[Any]) -> None:
     said = "Figure of this step"
     for cell in cells:
         if cell.cell_type == "markdown":
-            words = re.sub(r"[#*`_>\[\]]", "", cell.source).split()
+            words = re.sub(r"\]\([^)]*\)|[#*`_>\[\]]", "", cell.source).split()
             said = " ".join(words)[:200] or said
         cell.metadata.said = said

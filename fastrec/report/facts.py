@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class Facts:
 
 def gather(run: Run) -> Facts:
     """Read what a run has; a damaged artefact becomes a note, not an end."""
-    facts = Facts(run.name, _stages(run))
+    facts = Facts(run.name, stage_facts(run))
     facts.metrics = _read(run, METRICS, facts)
     facts.deployment = _read(run, DEPLOYMENT, facts)
     facts.drift = _read(run, DRIFT, facts)
@@ -113,19 +114,21 @@ def _read(run: Run, artefact: Any, facts: Facts) -> Any:
         return None
 
 
-def _stages(run: Run) -> list[StageFact]:
+def stage_facts(run: Run) -> list[StageFact]:
+    """Return how far each stage came, by the run's records alone."""
     made: dict[str, str] = {}
     found = []
     for stage in STAGES:
         record = run.record(stage)
         page = f"{stage_folder(stage)}.html" if executed_notebook(run, stage).is_file() else None
-        outdated = bool(record) and any(made.get(key, value) != value for key, value in record.inputs.items())
+        inputs, outputs = (record.inputs, record.outputs) if record else ({}, {})
+        outdated = any(made.get(key, checksum) != checksum for key, checksum in inputs.items())
         found.append(StageFact(stage, record, page, outdated))
-        made.update(record.outputs if record else {})
+        made.update(outputs)
     return found
 
 
-def executed_notebook(run: Run, stage: str) -> Any:
+def executed_notebook(run: Run, stage: str) -> Path:
     """Return where the pipeline leaves a stage's executed notebook."""
     return run.folder / stage_folder(stage) / f"{stage_folder(stage)}.ipynb"
 

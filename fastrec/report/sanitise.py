@@ -7,10 +7,30 @@ import re
 import bleach
 from bs4 import BeautifulSoup
 
-TAGS = frozenset(
-    "a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6"
-    " hr i img ins kbd li ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr tt u ul".split()
-)
+_TEXT = {
+    "a",
+    "abbr",
+    "b",
+    "br",
+    "code",
+    "del",
+    "em",
+    "i",
+    "ins",
+    "kbd",
+    "q",
+    "s",
+    "small",
+    "span",
+    "strong",
+    "sub",
+    "sup",
+}
+_BLOCKS = {"blockquote", "details", "div", "figcaption", "figure", "hr", "img", "p", "pre", "summary"}
+_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+_LISTS = {"dd", "dl", "dt", "li", "ol", "ul"}
+_TABLES = {"caption", "col", "colgroup", "table", "tbody", "td", "tfoot", "th", "thead", "tr"}
+TAGS = frozenset(_TEXT | _BLOCKS | _HEADINGS | _LISTS | _TABLES)
 _ATTRIBUTES = {
     "a": {"title"},
     "abbr": {"title"},
@@ -24,6 +44,7 @@ _ATTRIBUTES = {
 }
 _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
 _LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+(#|$))", re.IGNORECASE)
+_PROTOCOLS = frozenset({"http", "https", "mailto", "data"})  # which of them where, `_allowed` decides
 _WITHOUT_CONTENT = ["script", "style", "template", "iframe", "object", "embed", "noscript", "svg", "math"]
 
 
@@ -36,10 +57,10 @@ def sanitise(html: str) -> str:
     soup = BeautifulSoup(html, "html.parser")
     for element in soup.find_all(_WITHOUT_CONTENT):
         element.decompose()
+    for image in soup.find_all("img"):
+        if not _IMAGE.fullmatch(str(image.get("src", ""))):
+            image.replace_with(str(image.get("alt", "")))
     return bleach.clean(str(soup), tags=TAGS, attributes=_allowed, protocols=_PROTOCOLS, strip=True)
-
-
-_PROTOCOLS = frozenset({"http", "https", "mailto", "data"})  # which of them where, `_allowed` decides
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:

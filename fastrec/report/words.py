@@ -38,17 +38,17 @@ def of_hundred(interval: Interval) -> tuple[str, str]:
 
     A decimal is shown where the interval is so narrow that whole numbers would hide it.
     """
-    if interval.value is None:
+    value, low, high = interval.value, interval.low, interval.high
+    if value is None:
         return "an unknown number", ""
-    low, high = interval.low, interval.high
-    known = low is not None and high is not None
-    digits = 1 if known and _round(low, 0) == _round(high, 0) or known and high - low < 0.04 else 0
-    span = f"{_round(low, digits)} to {_round(high, digits)}" if known else ""
-    return f"about {_round(interval.value, digits)}", span
+    if low is None or high is None:
+        return f"about {_percent(value, 0)}", ""
+    digits = 1 if high - low < 0.04 else 0
+    return f"about {_percent(value, digits)}", f"{_percent(low, digits)} to {_percent(high, digits)}"
 
 
-def _round(share: float | None, digits: int) -> str:
-    return f"{100 * (share or 0.0):.{digits}f}"
+def _percent(share: float, digits: int) -> str:
+    return f"{100 * share:.{digits}f}"
 
 
 def figure(interval: Interval, digits: int = 3) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 
 from fastrec.bundle import Bundle
 from fastrec.files import FastrecError
-from fastrec.train import fastnet as _fastnet  # registers itself with timm
+from fastrec.train import fastnet  # noqa: F401 (registers itself with timm)
 
 __all__ = ["architecture_names", "build", "parameter_count", "restore"]
 
@@ -70,7 +70,8 @@ def restore(bundle: Bundle) -> nn.Module:
         network.load_state_dict(bundle.weights)
     except RuntimeError as error:
         raise FastrecError(
-            f"the weights of {bundle.label} do not fit {record.architecture} ({str(error).splitlines()[0]}): train it again."
+            f"the weights of {bundle.label} do not fit {record.architecture} ({str(error).splitlines()[0]}): "
+            "train it again."
         ) from error
     return network.eval()
 

@@ -50,7 +50,7 @@ def verdict(history: pd.DataFrame) -> str:
     gap = last["train_accuracy"] - last["valid_accuracy"]
     figures = f"train accuracy {last['train_accuracy']:.3f}, valid {last['valid_accuracy']:.3f}"
     if last["valid_loss"] > 1.1 * best and gap > 0.02:
-        return f"Overfitting: the valid loss rose again after its best epoch ({figures}); train shorter or augment more."
+        return f"Overfitting: the valid loss rose after its best epoch ({figures}); train shorter or augment more."
     if gap > 0.05:
         return f"Some overfitting ({figures}): more images, augmentation or weight decay would help."
     if len(history) > 1 and history["valid_loss"].iloc[-1] < 0.9 * history["valid_loss"].iloc[-2]:

@@ -55,6 +55,8 @@ def create(
         See `fastrec.train.architectures.build`.
     weight_decay, label_smoothing
         Of AdamW and of the cross entropy.
+    seed
+        Of the weights, and of all that training draws after this call.
     """
     set_seed(seed, reproducible=True)
     network = architectures.build(architecture, len(dls.vocab), **(options or {}))

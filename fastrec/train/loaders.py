@@ -23,7 +23,9 @@ from fastrec.run import Run
 class CachedImages:
     """The rows of one split: images as uint8 tensors (3, h, w) and their labels as class numbers."""
 
-    def __init__(self, images: np.ndarray, rows: np.ndarray, targets: np.ndarray, classes: list[str], split: int) -> None:
+    def __init__(
+        self, images: np.ndarray, rows: np.ndarray, targets: np.ndarray, classes: list[str], split: int
+    ) -> None:
         self.images, self.rows, self.targets = images, rows, torch.from_numpy(targets)
         self.vocab = CategoryMap(classes, sort=False)
         self.split_idx = split  # fastai augments where it is 0
@@ -62,6 +64,8 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
 
     Parameters
     ----------
+    run
+        Its cache and split are read.
     batch_size
         Images per step, at most the train split; the last, smaller batch of a training epoch is dropped.
     augment, flip
@@ -100,6 +104,7 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
 
 def _loader(dataset: CachedImages, batch_size: int, tail: list[Any], device: str, shuffle: bool) -> CacheLoader:
     size = min(batch_size if shuffle else 4 * batch_size, len(dataset))  # valid keeps no gradients: more fits
+    place = torch.device(device)
     return CacheLoader(
-        dataset, bs=size, shuffle=shuffle, drop_last=shuffle, after_batch=tail, num_workers=0, device=torch.device(device)
+        dataset, bs=size, shuffle=shuffle, drop_last=shuffle, after_batch=tail, num_workers=0, device=place
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastrec.train.recipe import Recipe
 
 
-def suggest(trial: optuna.Trial, base: Recipe) -> Recipe:
+def suggest(trial: optuna.trial.BaseTrial, base: Recipe) -> Recipe:
     """Draw a recipe: learning rate, batch size, augmentation, and width (``fastnet``) or dropout (others)."""
     if base.architecture == "fastnet":
         varied: dict[str, Any] = {"width": trial.suggest_categorical("width", [8, 16, 24])}

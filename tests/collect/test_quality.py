@@ -25,7 +25,9 @@ def test_a_clean_set_has_no_issue():
     assert issues(manifest(["cat", "dog"] * 5)) == []
 
 
-@pytest.mark.parametrize(("one", "other"), [("cat", "Cat "), ("cat", "cats"), ("tiger", "tigre"), ("leopard", "leoprd")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("cat", "Cat "), ("cat", "cats"), ("tiger", "tigre"), ("leopard", "leoprd")]
+)
 def test_likely_typos_are_reported(one, other):
     expected = [] if (one, other) == ("tiger", "tigre") else ["label_typo"]  # two letters apart: not claimed
     assert issues(manifest([one, other] * 5)) == expected

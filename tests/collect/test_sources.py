@@ -136,3 +136,39 @@ def test_a_relative_path_starts_at_home_not_at_the_working_directory(home, make_
     make_images(home / "pets", ["cat", "dog"], per_class=2)
     monkeypatch.chdir(Path("/"))
     assert len(sources.listing("folder:pets").items) == 4
+
+
+def test_several_sources_are_one(home, make_images):
+    make_images(home / "one", ["cat", "dog"], per_class=2)
+    make_images(home / "two", ["dog", "owl"], per_class=2, seed=1)
+    found = sources.listing(["folder:one", "folder:two"])
+    assert found.classes == ["cat", "dog", "owl"]
+    assert len(found.items) == 8
+
+
+def test_label_map_renames_merges_and_drops(home, make_images):
+    make_images(home / "pets", ["Cat", "cats", "dog", "junk"], per_class=2)
+    found = sources.listing("folder:pets", ["Cat=cat", "cats=cat", "junk="])
+    assert found.classes == ["cat", "dog"]
+    assert [item.problem[0] for item in found.items if item.problem] == ["dropped_class"] * 2
+    with pytest.raises(FastrecError, match="label_map has the entry 'junk'"):
+        sources.listing("folder:pets", ["junk"])
+
+
+def test_parquet_takes_lists_of_labels_and_boxes(home):
+    import pandas as pd
+
+    rows = {"path": ["a.png", "a.png"], "labels": [["x", "y"], ["y"]]}
+    boxes = {"left": [0, 4], "top": [0, 4], "width": [8, 8], "height": [8, 8]}
+    pd.DataFrame(rows | boxes).to_parquet(home / "t.parquet")
+    found = sources.listing("parquet:t.parquet")
+    assert [(item.labels, item.box) for item in found.items] == [
+        (("x", "y"), (0.0, 0.0, 8.0, 8.0)),
+        (("y",), (4.0, 4.0, 8.0, 8.0)),
+    ]
+
+
+def test_a_bad_box_names_its_row(home):
+    (home / "t.csv").write_text("path,label,left,top,width,height\na.png,x,0,0,8,-1\n")
+    with pytest.raises(FastrecError, match="row 2 has the box"):
+        sources.listing("csv:t.csv")

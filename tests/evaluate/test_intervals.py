@@ -49,7 +49,10 @@ def test_the_note_says_where_resampling_falls_short():
     assert "same value" in intervals.percentile(1.0, np.ones(200)).note
     assert "most resamples" in intervals.percentile(1.0, np.where(spread < 0.8, np.nan, spread)).note
     assert "10% of the resamples" in intervals.percentile(0.5, np.where(spread < 0.1, np.nan, spread)).note
-    assert "widened" in intervals.percentile(-1.0, spread).note
+    for value in (-1.0, 2.0):
+        found = intervals.percentile(value, spread)
+        assert found.low <= value <= found.high
+        assert "widened" in found.note
 
 
 @given(n=st.integers(1, 500), data=st.data())

@@ -141,6 +141,14 @@ def test_the_confusion_matrix_counts_every_image_once(pairs):
     json.dumps(matrix.tolist())
 
 
+def test_the_table_of_figures_has_a_row_each_and_tells_what_is_undefined():
+    found = {"accuracy": Interval(value=0.5, low=0.4, high=0.6), "macro_f1": Interval(value=None, note="no images")}
+    table = metrics.table(found)
+    assert table.loc["accuracy"].tolist() == [0.5, 0.4, 0.6, ""]
+    assert table.loc["macro_f1", "note"] == "no images"
+    assert table.loc["macro_f1", ["value", "low", "high"]].isna().all()
+
+
 def test_the_class_table_puts_the_weakest_first_and_widens_rare_classes():
     figures = {
         "good": PerClass(precision=1.0, recall=0.9, f1=0.95, support=1000),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import toy
 import torch
+import toy
 
 from fastrec import bundle as bundles
 from fastrec.artefacts import CACHE, IMAGES, MANIFEST, PREDICTIONS, SPLITS

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from fastrec import provenance
-from fastrec.artefacts import STAGES, stage_folder, stage_record
+from fastrec.artefacts import DECISIONS, STAGES, stage_folder, stage_record
 from fastrec.files import FastrecError, write_text
 from fastrec.pipeline import standing
 from fastrec.pipeline.flow import plan, select
@@ -99,6 +99,17 @@ def test_a_database_may_change_but_not_vanish(tiny_home):
     assert reasons(settle(), "collect") == ("01_collect/log.db is gone",)
 
 
+def test_decisions_made_by_hand_make_stale(tiny_home):
+    run = settle().run
+    run.start("collect", settle().values("collect"))
+    (run.folder / DECISIONS.file).write_text("none")
+    run.note_input(run.folder / DECISIONS.file)
+    run.finish()
+    assert reasons(settle(), "collect") == ()
+    (run.folder / DECISIONS.file).write_text("some")
+    assert reasons(settle(), "collect") == (f"{DECISIONS.file} changed",)
+
+
 def test_what_lies_outside_is_asked_again(tiny_home, monkeypatch):
     fingerprints = {"folder:pictures": "a", "log:sqlite:///x.db": "b"}
     monkeypatch.setattr(standing, "outside_fingerprint", fingerprints.__getitem__)
@@ -129,6 +140,13 @@ def test_an_open_record_is_running_while_its_process_lives(pid, state, finished)
     write_text(finished.run.path(stage_record("train")), record.model_dump_json())
     assert states(finished)["train"] == state
     assert reasons(finished, "train") == (state,)
+
+
+def test_a_later_process_with_the_same_number_is_another(finished):
+    open_record = {"state": "running", "pid": os.getpid(), "started": "2001-01-01T00:00:00+0000"}
+    record = finished.run.record("train").model_copy(update=open_record)
+    write_text(finished.run.path(stage_record("train")), record.model_dump_json())
+    assert states(finished)["train"] == "interrupted"
 
 
 def test_a_failure_says_why(finished):

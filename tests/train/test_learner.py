@@ -48,7 +48,9 @@ def test_nan_stops_at_its_step_with_one_sentence(run):
     learn = prepare(run, QUICK)
     with torch.no_grad():
         learn.model.head.weight.fill_(float("nan"))
-    with pytest.raises(FastrecError, match=r"^the loss became nan at epoch 0, step 0, learning rate .*smaller") as caught:
+    with pytest.raises(
+        FastrecError, match=r"^the loss became nan at epoch 0, step 0, learning rate .*smaller"
+    ) as caught:
         learn.fit(1)
     assert "\n" not in str(caught.value)
 

@@ -1,29 +1,50 @@
-"""Where pictures come from: one small file per family behind one door, ``items(source)``.
+"""Where pictures come from: one small file per family behind one door, ``listing(source)``.
 
-A source is text: ``digits``, ``folder:PATH`` or ``csv:PATH``.  A relative path starts at the home
-folder.
+A source is text, ``family:place``; several are given as a list.  A relative path starts at the home folder.
+
+    digits                                  built in
+    folder:PATH                             one folder per class
+    csv:PATH  parquet:PATH  urls:PATH       a table of paths or addresses and labels
+    coco:PATH  coco-multi:PATH  coco-crop:PATH
+    archive:PATH                            a zip or tar file of class folders
+    fastai:NAME  torchvision:NAME  hf:OWNER/NAME
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastrec.files import FastrecError
 from fastrec.run import home
 
+FAMILIES = (
+    *("digits", "folder", "csv", "parquet", "coco", "coco-multi", "coco-crop"),
+    *("archive", "urls", "fastai", "torchvision", "hf"),
+)
+
 
 @dataclass(frozen=True)
 class Item:
-    """One picture that a source names; ``problem`` (code, message) says why it cannot even be opened."""
+    """One picture, or one box of it, that a source names.
+
+    Attributes
+    ----------
+    box
+        Left, top, width and height in pixels of the upright picture; None for all of it.
+    problem
+        A code and the rest of a sentence that begins with the path: why it cannot be taken.
+    """
 
     path: Path
     labels: tuple[str, ...] = ()
     group: str | None = None
     split_hint: str | None = None
+    box: tuple[float, ...] | None = None
     problem: tuple[str, str] | None = None
 
 
@@ -35,56 +56,92 @@ class Listing:
     classes: list[str]
 
 
-def _digits(_path: str) -> Listing:
-    from fastrec.collect.sources import digits
+def listing(source: str | Sequence[str], label_map: Sequence[str] = ()) -> Listing:
+    """List what one source holds, or several together, without opening a picture.
 
-    return digits.listing(home() / "data" / "digits")
-
-
-def _folder(path: str) -> Listing:
-    from fastrec.collect.sources import folder
-
-    return folder.listing(_place(path))
-
-
-def _csv(path: str) -> Listing:
-    from fastrec.collect.sources import csv
-
-    return csv.listing(_place(path))
-
-
-_FAMILIES: dict[str, Callable[[str], Listing]] = {"digits": _digits, "folder": _folder, "csv": _csv}
-
-
-def _place(path: str) -> Path:
-    if not path:
-        raise FastrecError("source names no path: write folder:PATH or csv:PATH.")
-    return home() / Path(path).expanduser()
-
-
-def listing(source: str) -> Listing:
-    """List what a source holds, without opening a picture.
+    Parameters
+    ----------
+    source
+        One, or a list of them.
+    label_map
+        Entries ``old=new`` rename and merge classes, ``old=`` drops one.
 
     Raises
     ------
     FastrecError
-        If the source is unknown, is not there, or holds no images, a class without any, or one class.
+        If a source is unknown or not there, holds no images or a class without any, or if there is one
+        class only.
     """
-    family, _, path = source.partition(":")
-    if family not in _FAMILIES:
-        near = difflib.get_close_matches(family, _FAMILIES, n=1)
-        known = "digits, folder:PATH, csv:PATH"
-        raise FastrecError(f"source {source!r} is unknown: take {near[0] + ' or ' if near else ''}one of {known}.")
-    found = _FAMILIES[family](path)
-    _check(found, source)
-    return found
+    sources = [source] if isinstance(source, str) else list(source)
+    found = [_map_labels(_open(one), label_map) for one in sources]
+    both = Listing(
+        [item for one in found for item in one.items], sorted({name for one in found for name in one.classes})
+    )
+    _check(both, " + ".join(sources))
+    return both
+
+
+def _open(source: str) -> Listing:
+    family, _, place = source.partition(":")
+    if family not in FAMILIES:
+        near = difflib.get_close_matches(family, FAMILIES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise FastrecError(f"source {source!r} is unknown: {hint}The families are {', '.join(FAMILIES)}.")
+    if not place and family != "digits":
+        raise FastrecError(f"source {source!r} names no path: write {family}:PATH.")
+    return _family(family, place)
+
+
+def _family(family: str, place: str) -> Listing:
+    """Call the family's file, imported only now: some of them bring heavy libraries."""
+    from fastrec.collect.sources import archive, coco, digits, folder, named, table, urls
+
+    path, data = home() / Path(place).expanduser(), home() / "data"
+    match family:
+        case "digits":
+            return digits.listing(data / "digits")
+        case "folder":
+            return folder.listing(path)
+        case "csv" | "parquet":
+            return table.listing(path)
+        case "archive":
+            return archive.listing(path, data / "archives")
+        case "urls":
+            return urls.listing(path, data / "urls")
+        case "fastai":
+            return named.fastai(place, data / "fastai")
+        case "torchvision":
+            return named.torchvision(place, data / "torchvision")
+        case "hf":
+            return named.hugging_face(place, data / "hf")
+        case "coco-multi":
+            return coco.listing(path, "multi")
+        case "coco-crop":
+            return coco.listing(path, "crop")
+        case _:
+            return coco.listing(path, "single")
+
+
+def _map_labels(found: Listing, label_map: Sequence[str]) -> Listing:
+    renamed: dict[str, str] = {}
+    for entry in label_map:
+        old, equals, new = entry.partition("=")
+        if not equals:
+            raise FastrecError(f"label_map has the entry {entry!r}: write old=new, or old= to drop a class.")
+        renamed[old] = new.strip()
+    items = []
+    for item in found.items:
+        labels = tuple(sorted({renamed.get(label, label) for label in item.labels} - {""}))
+        dropped = ("dropped_class", f"has only classes that label_map drops ({', '.join(item.labels)})")
+        items.append(
+            replace(item, labels=labels, problem=item.problem or (dropped if item.labels and not labels else None))
+        )
+    return Listing(items, sorted({renamed.get(name, name) for name in found.classes} - {""}))
 
 
 def _check(found: Listing, source: str) -> None:
-    counts = {name: 0 for name in found.classes}
-    for item in found.items:
-        for label in item.labels:
-            counts[label] = counts.get(label, 0) + 1
+    counts = Counter(dict.fromkeys(found.classes, 0))
+    counts.update(label for item in found.items for label in item.labels)
     if not any(counts.values()):
         raise FastrecError(f"no images under {source}: put pictures into one folder per class there.")
     if empty := sorted(name for name, count in counts.items() if count == 0):
@@ -93,15 +150,15 @@ def _check(found: Listing, source: str) -> None:
         raise FastrecError(f"{source} has one class only ({next(iter(counts))!r}): a classifier needs at least two.")
 
 
-def fingerprint(source: str) -> str:
+def fingerprint(source: str | Sequence[str]) -> str:
     """Return a checksum over names, labels, sizes and times of a source's files: changes when any of them does."""
     digest = hashlib.sha256()
-    for item in listing(source).items:
+    for item in (item for one in ([source] if isinstance(source, str) else source) for item in _open(one).items):
         try:
             status = item.path.lstat()
             state = f"{status.st_size}\0{status.st_mtime_ns}"
         except OSError:
             state = "absent"
-        line = f"{item.path}\0{item.labels}\0{item.group}\0{item.split_hint}\0{state}\n"
+        line = f"{item.path}\0{item.labels}\0{item.group}\0{item.split_hint}\0{item.box}\0{state}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -52,7 +52,7 @@ def _files(base: Path, not_below: set[Path]) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(base):
         here = Path(folder)
         linked = [name for name in subfolders if (here / name).is_symlink()]
-        subfolders[:] = sorted(set(name for name in subfolders if here / name not in not_below) - set(linked))
+        subfolders[:] = sorted({name for name in subfolders if here / name not in not_below} - set(linked))
         yield from (here / name for name in [*names, *linked])
 
 

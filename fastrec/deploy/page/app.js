@@ -30,7 +30,7 @@ async function ask(path, options = {}) {
 function sentence(content, status) {
   if (!content.message) return `The service answered with status ${status}. Try again.`;
   const text = content.hint ? `${content.message}: ${content.hint}.` : `${content.message}.`;
-  return text[0].toUpperCase() + text.slice(1);
+  return content.file ? text : text[0].toUpperCase() + text.slice(1);
 }
 
 function inWords(score) {
@@ -41,7 +41,11 @@ function inWords(score) {
   return "guessing";
 }
 
-const percent = (score) => `${(100 * score).toFixed(score > 0.999 || score < 0.001 ? 2 : 1)} %`;
+function percent(score) {
+  if (score > 0.999) return "over 99.9\u00a0%";
+  if (score < 0.001) return "under 0.1\u00a0%";
+  return `${(100 * score).toFixed(1)}\u00a0%`;
+}
 
 function bar([name, score]) {
   const [item, line, label, value, track, fill] = ["li", "div", "span", "span", "div", "div"].map((tag) =>

@@ -1,0 +1,40 @@
+"""What every benchmark shares: alternate the contestants, then print medians, ratios, n, spread and versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+
+def alternate(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Call every contestant once per round, so that a slow minute of the machine meets all of them."""
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            found[name].append(run())
+    return found
+
+
+def rate(work: Callable[[], int]) -> float:
+    """Return how many items per second ``work`` did; it returns their number."""
+    began = time.perf_counter()
+    count = work()
+    return count / (time.perf_counter() - began)
+
+
+def report(title: str, unit: str, found: dict[str, list[float]], ours: str, libraries: tuple[str, ...]) -> None:
+    """Print one line per contestant, with the median of the round-by-round ratios of ours to it."""
+    print(f"\n{title}")
+    for name, values in found.items():
+        ratios = [mine / theirs for mine, theirs in zip(found[ours], values, strict=True)]
+        ratio = "" if name == ours else f"  ours is {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(
+            f"  {name:28s} {statistics.median(values):10.1f} {unit} "
+            f"({min(values):.1f} to {max(values):.1f}, n={len(values)}){ratio}"
+        )
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    print(f"  {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {versions}")

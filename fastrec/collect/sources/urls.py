@@ -1,0 +1,96 @@
+"""``urls:PATH``: a table with url and label (perhaps sha256, split, group), downloaded below ``data/urls``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from fastrec import engine, files
+from fastrec.collect.sources import Item, Listing
+from fastrec.collect.sources.table import read_rows
+from fastrec.files import FastrecError
+from fastrec.images import MAX_BYTES
+
+MOST_FAILURES = 0.05  # above this share the list itself is suspect
+CONNECTIONS = 8
+
+
+def listing(table: Path, below: Path) -> Listing:
+    """Download what is not yet there and list it; a download that failed is listed with its reason.
+
+    Each is tried three times with growing pauses.  What a server sends in place of a picture, a page
+    that says "not found", is kept from the data by the decoder later.
+
+    Raises
+    ------
+    FastrecError
+        If more than 5 % of the downloads failed: names the first with its reason.
+    """
+    rows = read_rows(table, "url")
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        fetched = pool.map(lambda row: _fetch(row, below), rows)
+        items = list(engine.progress(fetched, len(rows), "download", unit="file"))
+    failed = [item for item in items if item.problem]
+    if len(failed) > MOST_FAILURES * len(items):
+        reason = failed[0].problem[1] if failed[0].problem else ""
+        raise FastrecError(f"{len(failed)} of {len(items)} downloads of {table} failed, the first {reason}.")
+    classes = sorted({label for item in items for label in item.labels})
+    return Listing(sorted(items, key=lambda item: os.fsencode(item.path)), classes)
+
+
+def _fetch(row: dict[str, str], below: Path) -> Item:
+    url = row["url"]
+    suffix = PurePosixPath(urlsplit(url).path).suffix[:8]  # the query of a signed address is no part of the name
+    path = below / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
+    problem = None if path.is_file() and _expected(path, row) else _download(url, path, row)
+    given = (row.get("group") or None, row.get("split") or None)
+    return Item(path, tuple(row["labels"]) if not problem else (), *given, problem=problem)
+
+
+def _expected(path: Path, row: dict[str, str]) -> bool:
+    wanted = (row.get("sha256") or "").lower()
+    return not wanted or files.checksum(path) == wanted
+
+
+def _download(url: str, path: Path, row: dict[str, str]) -> tuple[str, str] | None:
+    """Return None when the file is there, else a code and what happened."""
+    import urllib3
+
+    if urlsplit(url).scheme not in ("http", "https"):
+        return ("download_failed", f"has the address {url}: only http and https are fetched")
+    retries = urllib3.Retry(total=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    try:
+        with (
+            urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(connect=10, read=30)) as manager,
+            files.replacing(path) as temporary,
+        ):
+            answer = manager.request("GET", url, preload_content=False)
+            if answer.status != 200:
+                raise _Failed(f"could not be fetched from {url} (status {answer.status})")
+            _receive(answer, temporary, url)
+            if not _expected(temporary, row):
+                raise _Failed(f"from {url} has another sha256 than the table says")
+    except _Failed as error:
+        return ("download_failed", str(error))
+    except urllib3.exceptions.ProtocolError:
+        return ("download_failed", f"from {url} was cut short: run again")
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        return ("download_failed", f"could not be fetched from {url} ({type(error).__name__}): check the address")
+    return None
+
+
+class _Failed(Exception):
+    """A download that ended with an answer, but not with the picture."""
+
+
+def _receive(answer: object, path: Path, url: str) -> None:
+    received = 0
+    with path.open("wb") as sink:
+        for block in answer.stream(2**16):  # type: ignore[attr-defined]
+            received += len(block)
+            if received > MAX_BYTES:
+                raise _Failed(f"from {url} is longer than {MAX_BYTES} bytes")
+            sink.write(block)

@@ -1,0 +1,97 @@
+"""Downloads: checked, kept, tried again, and listed when they fail."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from fastrec.collect import manifest, sources
+from fastrec.files import FastrecError
+from fastrec.run import Run
+
+
+@pytest.fixture
+def server(home, make_images):
+    """Serve a few pictures on the loopback, one of them only at the second try, and count the requests."""
+    root = make_images(home / "web", ["cat", "dog"], per_class=20)
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            path = self.path.partition("?")[0]
+            seen.append(path)
+            if path == "/flaky.png" and seen.count(path) == 1:
+                self.send_error(503)
+                return
+            file = root / ("cat/000.png" if path == "/flaky.png" else path.lstrip("/"))
+            if not file.is_file():
+                self.send_error(404)
+                return
+            data = file.read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data) + (9 if "cut" in self.path else 0)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args):
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}", root, seen
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def table(home, server, extra=()):
+    base, _, _ = server
+    lines = [f"{base}/{label}/{k:03d}.png?sig=1,{label}," for label in ("cat", "dog") for k in range(20)]
+    (home / "list.csv").write_text("\n".join(["url,label,sha256", *lines, *extra]))
+
+
+def test_what_is_there_is_not_fetched_again(home, server):
+    table(home, server)
+    found = sources.listing("urls:list.csv")
+    assert len(found.items) == 40
+    count = len(server[2])
+    assert sources.listing("urls:list.csv") == found
+    assert len(server[2]) == count
+    usable, rejected = manifest.inspect(Run("t"), found.items, "urls:list.csv")
+    assert len(usable) == 40
+    assert rejected.empty
+
+
+def test_a_busy_server_is_asked_again(home, server):
+    table(home, server, [f"{server[0]}/flaky.png,cat,"])
+    assert not [item for item in sources.listing("urls:list.csv").items if item.problem]
+
+
+@pytest.mark.parametrize(("address", "says"), [("/none.png", "status 404"), ("/cat/000.png?cut", "cut short")])
+def test_a_failed_download_is_listed_with_its_reason(home, server, address, says):
+    import re
+
+    table(home, server, [f"{server[0]}{address},cat,"])
+    problems = [item.problem for item in sources.listing("urls:list.csv").items if item.problem]
+    assert [code for code, _ in problems] == ["download_failed"]
+    assert re.search(says, problems[0][1])
+
+
+def test_a_wrong_checksum_is_a_failure_and_the_right_one_is_not(home, server):
+    data = (server[1] / "cat/000.png").read_bytes()
+    right, wrong = hashlib.sha256(data).hexdigest(), "0" * 64
+    table(home, server, [f"{server[0]}/cat/000.png?a,cat,{right}", f"{server[0]}/cat/000.png?b,cat,{wrong}"])
+    problems = [item.problem[1] for item in sources.listing("urls:list.csv").items if item.problem]
+    assert len(problems) == 1
+    assert "another sha256" in problems[0]
+
+
+def test_too_many_failures_stop_the_run(home, server):
+    table(home, server, [f"{server[0]}/none{k}.png,cat," for k in range(5)])
+    with pytest.raises(FastrecError, match=r"5 of 45 downloads .* failed, the first .*404"):
+        sources.listing("urls:list.csv")
+
+
+def test_other_schemes_are_not_fetched(home, server):
+    table(home, server, ["file:///etc/passwd,cat,"])
+    assert [item.problem[0] for item in sources.listing("urls:list.csv").items if item.problem] == ["download_failed"]
