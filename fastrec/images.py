@@ -5,15 +5,19 @@ Needs NumPy and Pillow only, so that a deployed package decodes exactly as train
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
 import os
 import stat
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from fastrec.refusals import ImageError, refusal
@@ -26,8 +30,19 @@ MIN_SIDE = 8
 MAX_ASPECT = 100
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 
+
+def _quiet() -> None:
+    """Keep Pillow and its libtiff from printing about broken files: what matters is raised or noted anyway."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    for library in Path(PIL.__file__).parent.parent.glob("pillow.libs/libtiff*"):  # in Linux wheels
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
+            ctypes.CDLL(str(library)).TIFFSetWarningHandler(None)
+
+
+_quiet()
 Image.init()
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters becomes Picture.warnings
 _ALLOWED = tuple(name for name in FORMATS if name in Image.OPEN)
 _UPRIGHT = {  # what undoes an EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -197,6 +212,8 @@ def crop(pixels: np.ndarray, box: Sequence[float] | None) -> np.ndarray:
         return pixels
     height, width = pixels.shape[:2]
     left, top, across, down = box
+    if not np.isfinite(box).all() or min(across, down) <= 0:
+        raise ImageError("box_outside", f"has a box {tuple(box)} without an area: mend the box")
     x, y = max(0, round(left)), max(0, round(top))
     cut = pixels[y : max(y, round(top + down)), x : max(x, round(left + across))]
     if cut.size / 3 < across * down / 2:

@@ -24,18 +24,9 @@ from fastrec.run import Run
 
 HERE = Path(__file__).parent
 CODE = (  # copied as they are, so that the package runs the same code
-    *("__init__.py", "files.py", "images.py", "refusals.py"),
-    *(
-        "deploy/__init__.py",
-        "deploy/predictor.py",
-        "deploy/command.py",
-        "deploy/service.py",
-        "deploy/serving.py",
-        "deploy/server.py",
-        "deploy/guard.py",
-        "deploy/uploads.py",
-    ),
-    *("deploy/replies.py", "deploy/pool.py", "deploy/gauges.py", "deploy/recorder.py"),
+    *("__init__.py", "files.py", "images.py", "refusals.py", "deploy/__init__.py", "deploy/predictor.py"),
+    *("deploy/command.py", "deploy/service.py", "deploy/serving.py", "deploy/server.py", "deploy/guard.py"),
+    *("deploy/uploads.py", "deploy/replies.py", "deploy/pool.py", "deploy/gauges.py", "deploy/recorder.py"),
 )
 PAGE = ("index.html", "app.js", "style.css")
 REQUIREMENTS = (
