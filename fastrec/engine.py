@@ -75,8 +75,8 @@ def _over_processes(function: Callable[[Item], Result], items: Sequence[Item], p
         try:
             yield from pool.map(function, items, chunksize=chunk)
         except BrokenProcessPool as error:
-            message = "a worker process was killed, most often for want of memory: free some and run again."
-            raise FastrecError(message) from error
+            cause = """memory ran out, or the calling script lacks 'if __name__ == "__main__":'"""
+            raise FastrecError(f"a worker process ended ({cause}): mend that and run again.") from error
 
 
 def progress(items: Iterable[Any], total: int, what: str, unit: str = "image") -> Iterator[Any]:

@@ -79,6 +79,12 @@ def code_fingerprint(notebook: Path) -> str:
     return digest.hexdigest()
 
 
+def modules_behind(module: Path) -> list[Path]:
+    """List a fastrec module's file, those it reaches by imports, and the ``__init__.py`` beside each."""
+    reached = _reached_from({module})
+    return sorted(reached | {path.with_name("__init__.py") for path in reached} | {PACKAGE / "__init__.py"})
+
+
 def _reached_from(modules: set[Path]) -> set[Path]:
     seen: set[Path] = set()
     queue = list(modules)

@@ -12,7 +12,7 @@ from typing import Any
 from fastrec import images
 from fastrec.deploy.predictor import Predictor, refusal
 from fastrec.files import FastrecError
-from fastrec.images import ImageError
+from fastrec.refusals import ImageError
 
 
 def answers(predictor: Predictor, paths: Iterable[Path]) -> Iterator[dict[str, Any]]:

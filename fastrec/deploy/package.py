@@ -12,23 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from fastrec import __version__, files
+from fastrec import __version__, files, provenance
 from fastrec import bundle as bundles
 from fastrec.artefacts import PACKAGE, stage_folder
 from fastrec.bundle import Bundle
-from fastrec.deploy import card, export, samples
+from fastrec.deploy import card, command, export, samples
 from fastrec.deploy.predictor import MODEL, RECORD, SUMS, Predictor
 from fastrec.evaluate import predict
 from fastrec.files import FastrecError
 from fastrec.run import Run
 
 HERE = Path(__file__).parent
-CODE = (  # copied as they are, so that the package runs the same code
-    *("__init__.py", "files.py", "images.py", "refusals.py", "deploy/__init__.py", "deploy/predictor.py"),
-    *("deploy/command.py", "deploy/service.py", "deploy/serving.py", "deploy/server.py", "deploy/guard.py"),
-    *("deploy/uploads.py", "deploy/replies.py", "deploy/pool.py", "deploy/gauges.py", "deploy/recorder.py"),
-)
-PAGE = ("index.html", "app.js", "style.css")
 REQUIREMENTS = (
     *("numpy", "pillow", "onnxruntime"),  # answering
     *("fastapi", "uvicorn", "python-multipart", "prometheus-client", "SQLAlchemy"),  # serving
@@ -99,11 +93,12 @@ def _record(bundle: Bundle, sha256: str, agreement: export.Agreement) -> dict[st
 
 
 def _copy_code(folder: Path) -> None:
-    for place, names, source in (("fastrec", CODE, HERE.parent), ("web", PAGE, HERE / "page")):
-        for name in names:
-            target = folder / place / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, target)
+    """Copy the command with all that it imports, so that the package runs the same code, and the page."""
+    for path in provenance.modules_behind(Path(command.__file__)):
+        target = folder / "fastrec" / path.relative_to(provenance.PACKAGE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    shutil.copytree(HERE / "page", folder / "web")
 
 
 def _write_texts(folder: Path, card_values: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ import onnxruntime
 
 from fastrec import files, images
 from fastrec.files import FastrecError
-from fastrec.images import ImageError
+from fastrec.refusals import ImageError
 
 MODEL, RECORD, SUMS = "model.onnx", "model.json", "SHA256SUMS"
 

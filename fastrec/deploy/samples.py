@@ -11,7 +11,7 @@ import pandas as pd
 from fastrec import images
 from fastrec.artefacts import MANIFEST, SPLITS
 from fastrec.files import FastrecError
-from fastrec.images import ImageError
+from fastrec.refusals import ImageError
 from fastrec.run import Run
 
 

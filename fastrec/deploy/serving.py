@@ -14,7 +14,7 @@ from fastrec.deploy.predictor import Answer, Predictor, refusal
 from fastrec.deploy.recorder import Recorder, now
 from fastrec.deploy.replies import Refusal, Reply, refused_picture
 from fastrec.deploy.uploads import Upload
-from fastrec.images import ImageError
+from fastrec.refusals import ImageError
 
 
 @dataclass(frozen=True)

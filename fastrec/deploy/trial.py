@@ -202,5 +202,5 @@ def _summary(table: pd.DataFrame, folder: Path, record: dict[str, Any], service:
         model_bytes=package.size_of(folder / MODEL),
     )
     found = record["parity"]
-    parity = Parity(pictures=found["pictures"], onnx_torch=found["picture"], served_offline=difference)
+    parity = Parity(pictures=found["pictures"], onnx_torch=found["network"], served_offline=difference)
     return DeployRecord(parity=parity, speed=speed, bundle=record["label"])

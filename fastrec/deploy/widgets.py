@@ -12,7 +12,7 @@ import pandas as pd
 from fastrec import images, plots
 from fastrec.deploy.predictor import Answer, Predictor, refusal
 from fastrec.evaluate.widgets import live
-from fastrec.images import ImageError
+from fastrec.refusals import ImageError
 from fastrec.run import Run
 
 if TYPE_CHECKING:

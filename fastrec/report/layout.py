@@ -13,6 +13,7 @@ from pygments.formatters.html import HtmlFormatter
 
 from fastrec import files
 from fastrec.report import words
+from fastrec.report.sanitise import without_passwords
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -38,7 +39,7 @@ def write_page(target: Path, template: str, **content: Any) -> Path:
         policy=_policy(script),
         **content,
     )
-    files.write_text(target, page)
+    files.write_text(target, without_passwords(page))
     return target
 
 

@@ -39,6 +39,8 @@ def render_stage(run: Run, stage: str) -> Path:
         cure = f"`fastrec run --run {run.name} --from {stage} --to {stage}`"
         raise FastrecError(f"{run.shorten(notebook)} is missing: execute it with {cure}.")
     stages = stage_facts(run)
+    fact = stages[STAGES.index(stage)]
+    inputs = fact.record.inputs if fact.record else {}
     return write_page(
         folder(run) / f"{stage_folder(stage)}.html",
         "stage.html.j2",
@@ -46,7 +48,8 @@ def render_stage(run: Run, stage: str) -> Path:
         run=run.name,
         stages=stages,
         here=stage,
-        fact=stages[STAGES.index(stage)],
+        fact=fact,
+        inputs={name.replace(f"{home()}/", ""): checksum for name, checksum in inputs.items()},
         cells=Markup(render_cells(notebook)),
     )
 

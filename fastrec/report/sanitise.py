@@ -45,6 +45,7 @@ _ATTRIBUTES = {
 _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
 _LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+(#|$))", re.IGNORECASE)
 _PROTOCOLS = frozenset({"http", "https", "mailto", "data"})  # which of them where, `_allowed` decides
+_PASSWORD = re.compile(r"(\w://[^\s:/@'\"<>]*):[^\s@'\"<>]+@")
 _WITHOUT_CONTENT = ["script", "style", "template", "iframe", "object", "embed", "noscript", "svg", "math"]
 
 
@@ -69,3 +70,8 @@ def _allowed(tag: str, name: str, value: str) -> bool:
     if (tag, name) == ("a", "href"):
         return _LINK.match(value) is not None
     return name in _ATTRIBUTES.get(tag, ())
+
+
+def without_passwords(html: str) -> str:
+    """Blank the password in every address such as ``postgresql://reader:secret@host/log``: pages are passed on."""
+    return _PASSWORD.sub(r"\1:***@", html)

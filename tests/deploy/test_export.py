@@ -32,7 +32,7 @@ def test_graph_answers_as_torch_on_pictures_of_all_sizes(tmp_path, save_bundle, 
     found = export.parity(bundle, export.export(bundle, tmp_path), pictures)
     assert found.pictures == len(pictures)
     assert found.network <= 1e-5
-    assert found.picture <= 1e-3
+    assert found.picture <= 1e-3  # of random weights; a trained network is more sensitive
 
 
 def run_graph(path, pixels):

@@ -12,7 +12,7 @@ from fastrec import files, images
 from fastrec.artefacts import PREDICTIONS, STATISTICS
 from fastrec.deploy.predictor import Predictor, refusal
 from fastrec.files import FastrecError
-from fastrec.images import ImageError
+from fastrec.refusals import ImageError
 
 
 @pytest.fixture(scope="module")

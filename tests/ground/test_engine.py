@@ -57,7 +57,7 @@ def test_a_fault_arrives_as_what_it_was(processes):
 
 
 def test_a_killed_worker_is_one_sentence():
-    with pytest.raises(FastrecError, match=r"^a worker process was killed.*run again\.$"):
+    with pytest.raises(FastrecError, match=r"^a worker process ended \(memory ran out.*run again\.$"):
         list(engine.map_items(die, range(20), 2))
 
 

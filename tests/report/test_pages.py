@@ -140,6 +140,16 @@ def test_pages_hold_all_they_need(make_run):
         assert "'unsafe-inline'" not in policy.split("script-src")[1]
 
 
+def test_a_page_names_its_inputs_without_home_or_password(make_run, home):
+    run = make_run(until="collect")
+    inputs = {f"log:sqlite:///{home}/runs/x.db": "1", "log:postgresql://reader:secret@host/log": "2"}
+    record = run.record("collect").model_copy(update={"inputs": inputs})
+    write_text(run.path(a.stage_record("collect")), record.model_dump_json())
+    told = text_of(render_stage(run, "collect"))
+    assert "log:sqlite:///runs/x.db" in told
+    assert "secret" not in told
+
+
 def test_a_missing_or_damaged_notebook_names_the_cure(make_run):
     run = make_run(until="collect")
     with pytest.raises(FastrecError, match=r"02_preprocess\.ipynb is missing: .*--from preprocess --to preprocess"):

@@ -3,7 +3,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.report.sanitise import TAGS, sanitise
+from fastrec.report.sanitise import TAGS, sanitise, without_passwords
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -64,3 +64,16 @@ def test_whatever_comes_in_no_handler_goes_out(text):
     for element in BeautifulSoup(sanitise(text), "html.parser").find_all(True):
         assert element.name in TAGS
         assert set(element.attrs) <= {"title", "class", "alt", "width", "height", "src", "href", "start"}
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("'postgresql://reader:secret@host:5432/log'", "'postgresql://reader:***@host:5432/log'"),
+        ("log:mysql+pymysql://u:p%40ss@h/d", "log:mysql+pymysql://u:***@h/d"),
+        ("sqlite:///runs/x/predictions.db", "sqlite:///runs/x/predictions.db"),
+        ("http://host:8000/a, b@c", "http://host:8000/a, b@c"),
+    ],
+)
+def test_passwords_in_addresses_are_blanked(address, shown):
+    assert without_passwords(address) == shown
