@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -65,7 +65,7 @@ class Guard:
             self.open -= 1
 
     def _inspect(self, request: Request) -> Refusal | None:
-        if self.hosts and request.url.hostname not in self.hosts:
+        if self.hosts and host_name(request.headers.get("host", "")) not in self.hosts:
             return Refusal(400, "unknown_host", "the Host header names another host", "call it by its own address")
         if self.open > MAX_REQUESTS:
             return busy()
@@ -75,7 +75,7 @@ class Guard:
 
     def _inspect_change(self, request: Request) -> Refusal | None:
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
             return Refusal(403, "foreign_origin", "another site's page sent this", "use the service's own page")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if self.token and not (scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self.token.encode())):
@@ -85,6 +85,12 @@ class Guard:
         if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY:
             return _too_large()
         return None
+
+
+def host_name(header: str) -> str:
+    """Return the name or address that a ``Host`` header gives, without its port; empty where it is malformed."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9a-zA-Z._-]+))(?::\d{1,5})?", header, re.ASCII)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def _too_large() -> Refusal:

@@ -54,6 +54,7 @@ class LiveProgress(LogProgress):
         super().__init__(stream)
         self._bars = _bars(stream)
         self._task: TaskID | None = None
+        self._cell = (0, 0)
 
     def __enter__(self) -> LiveProgress:
         self._bars.start()
@@ -64,12 +65,13 @@ class LiveProgress(LogProgress):
 
     def begin(self, head: str, reason: str) -> None:
         """Show the stage's bar, empty."""
-        self._head, self._started = head, time.monotonic()
+        self._head, self._started, self._cell = head, time.monotonic(), (0, 0)
         self._task = self._bars.add_task(head, total=None)
 
     def cell(self, number: int, count: int) -> None:
-        """Move the bar."""
-        if self._task is not None:
+        """Move the bar, if the cell is another one."""
+        if self._task is not None and self._cell != (number, count):
+            self._cell = number, count
             self._bars.update(self._task, completed=number - 1, total=count, refresh=True)
 
     def end(self, result: str) -> None:

@@ -45,7 +45,7 @@ _ATTRIBUTES = {
 _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")
 _LINK = re.compile(r"(https?://|mailto:|#|[\w./-]+(#|$))", re.IGNORECASE)
 _PROTOCOLS = frozenset({"http", "https", "mailto", "data"})  # which of them where, `_allowed` decides
-_PASSWORD = re.compile(r"(\w://[^\s:/@'\"<>]*):[^\s@'\"<>]+@")
+_PASSWORD = re.compile(r"(\w://[^\s:/@'\"<>]*):[^\s/@'\"<>]+@")
 _WITHOUT_CONTENT = ["script", "style", "template", "iframe", "object", "embed", "noscript", "svg", "math"]
 
 
