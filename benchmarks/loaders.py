@@ -38,7 +38,9 @@ def main(rounds: int = 5) -> None:
         found = measure.alternate(
             {"fastrec": ours(root, size), "fastai": fastai(root, size), "torchvision": torchvision(root, size)}, rounds
         )
-        measure.report(f"images per second at {size} px", "images/s", found, "fastrec", ("fastai", "torchvision", "torch"))
+        measure.report(
+            f"images per second at {size} px", "images/s", found, "fastrec", ("fastai", "torchvision", "torch")
+        )
 
 
 def ours(root: Path, size: int):
@@ -50,7 +52,7 @@ def ours(root: Path, size: int):
 
     run, source = Run("bench"), f"folder:{root}"
     began = time.perf_counter()
-    table, _ = manifest.inspect(run, sources.listing(source).items, source)
+    table, _ = manifest.inspect(run, sources.listing(source).items)
     split = splits.split(table, 0.01, 0.01)
     run.write(SPLITS, split)
     cache.build(run, table, split, size)
@@ -68,8 +70,10 @@ def fastai(root: Path, size: int):
         bs=64,
         num_workers=2,
         item_tfms=Resize(size),
-        batch_tfms=[*aug_transforms(max_rotate=5, max_zoom=1.05, max_lighting=0.1, max_warp=0), Normalize.from_stats(
-            [0.5] * 3, [0.25] * 3, cuda=False)],
+        batch_tfms=[
+            *aug_transforms(max_rotate=5, max_zoom=1.05, max_lighting=0.1, max_warp=0),
+            Normalize.from_stats([0.5] * 3, [0.25] * 3, cuda=False),
+        ],
         device="cpu",
     )
     return lambda: measure.rate(lambda: sum(len(batch[0]) for batch in made.train))
@@ -80,8 +84,14 @@ def torchvision(root: Path, size: int):
     from torchvision import datasets
     from torchvision import transforms as t
 
-    steps = [t.Resize((size, size)), t.RandomHorizontalFlip(), t.RandomAffine(5, scale=(1, 1.05)),
-             t.ColorJitter(0.1, 0.1), t.ToTensor(), t.Normalize([0.5] * 3, [0.25] * 3)]
+    steps = [
+        t.Resize((size, size)),
+        t.RandomHorizontalFlip(),
+        t.RandomAffine(5, scale=(1, 1.05)),
+        t.ColorJitter(0.1, 0.1),
+        t.ToTensor(),
+        t.Normalize([0.5] * 3, [0.25] * 3),
+    ]
     loader = torch.utils.data.DataLoader(
         datasets.ImageFolder(str(root), t.Compose(steps)), 64, shuffle=True, drop_last=True, num_workers=2
     )

@@ -31,7 +31,11 @@ def report(title: str, unit: str, found: dict[str, list[float]], ours: str, libr
     print(f"\n{title}")
     for name, values in found.items():
         ratios = [mine / theirs for mine, theirs in zip(found[ours], values, strict=True)]
-        ratio = "" if name == ours else f"  ours is {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
+        ratio = (
+            ""
+            if name == ours
+            else f"  ours is {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
         print(
             f"  {name:28s} {statistics.median(values):10.1f} {unit} "
             f"({min(values):.1f} to {max(values):.1f}, n={len(values)}){ratio}"

@@ -158,7 +158,7 @@ def serve(
 
 @app.command()
 def promote(name: RunName, bundle: Annotated[str, typer.Argument(help="Such as 04_tune/best.")]) -> None:
-    """Put another bundle of the run into its package, if it is at least as good on the test pictures."""
+    """Put another bundle of the run into its package; `fastrec rollback` takes it back."""
     from fastrec.deploy import promotion
 
     typer.echo(promotion.promote(_begun(name), bundle))

@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastrec"
 GROUND = {"artefacts", "bundle", "engine", "files", "formats", "images", "plots", "provenance", "refusals", "run"}
 TOP = {"pipeline", "report", "cli", "doctor"}
 HOMES = {  # a heavy library and the places that may import it, as beginnings of paths below the package
-    "fastai": ("train/", "preprocess/augment.py"),
+    "fastai": ("train/", "preprocess/augment.py", "collect/sources/named.py"),
     "papermill": ("pipeline/", "report/"),
     "nbconvert": ("pipeline/", "report/"),
     "nbclient": ("pipeline/", "report/"),

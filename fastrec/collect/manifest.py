@@ -49,7 +49,7 @@ def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
     return sorted(kept, key=lambda item: item.path)
 
 
-def inspect(run: Run, items: Sequence[Item], source: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every item once and tell the usable from the refused.
 
     Of files with the same bytes and label the first by path is kept, the others are refused as
@@ -71,10 +71,10 @@ def inspect(run: Run, items: Sequence[Item], source: str) -> tuple[pd.DataFrame,
         if found.facts is None:
             refused.append({"path": path, "code": found.code, "message": f"{path} {found.message}."})
         else:
-            rows.append(_row(item, path, source, found.facts))
+            rows.append(_row(item, path, found.facts))
     manifest, repeated = _unique(pd.DataFrame(rows, columns=MANIFEST.schema.names))
     rejected = pd.DataFrame([*refused, *repeated], columns=REJECTED.schema.names).sort_values("path", ignore_index=True)
-    _check_classes(items, manifest, rejected, source)
+    _check_classes(items, manifest, rejected)
     return manifest, rejected
 
 
@@ -99,9 +99,9 @@ def identity(data: bytes, box: Sequence[float] | None) -> str:
     return digest.hexdigest()
 
 
-def _row(item: Item, path: str, source: str, facts: dict[str, Any]) -> dict[str, Any]:
+def _row(item: Item, path: str, facts: dict[str, Any]) -> dict[str, Any]:
     given = {"path": path, "labels": list(item.labels), "group": item.group, "split_hint": item.split_hint}
-    return {**given, "box": list(item.box) if item.box else None, "source": source, **facts}
+    return {**given, "box": list(item.box) if item.box else None, "source": item.source, **facts}
 
 
 def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
@@ -128,10 +128,10 @@ def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]
     return manifest.loc[keep].sort_values("path", ignore_index=True), dropped
 
 
-def _check_classes(items: Sequence[Item], manifest: pd.DataFrame, rejected: pd.DataFrame, source: str) -> None:
+def _check_classes(items: Sequence[Item], manifest: pd.DataFrame, rejected: pd.DataFrame) -> None:
     usable = {label for labels in manifest["labels"] for label in labels}
     lost = sorted({label for item in items for label in item.labels} - usable)
     if lost:
         reasons = rejected["code"].value_counts()
         what = ", ".join(f"{count} {code}" for code, count in reasons.items())
-        raise FastrecError(f"class {lost[0]!r} of {source} has no usable image (refused: {what}): mend or remove it.")
+        raise FastrecError(f"class {lost[0]!r} has no usable image (refused: {what}): mend or remove it.")

@@ -60,6 +60,12 @@ def split(
 
 
 def _units(manifest: pd.DataFrame) -> pd.DataFrame:
+    several = manifest[manifest["labels"].str.len() > 1]
+    if len(several):
+        raise FastrecError(
+            f"{len(several)} pictures have several labels, the first {several['path'].iloc[0]}: give one label each, "
+            "or take their boxes (coco-crop:)."
+        )
     table = manifest[["image_id", "group", "split_hint"]].copy()
     table["label"] = manifest["labels"].str[0]
     table["group"] = table["group"].where(table["group"].notna(), table["image_id"])

@@ -88,7 +88,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(home, monkeypatch):
 @pytest.mark.parametrize("data", [b"", b"no archive at all", b"PK\x03\x04 cut"])
 def test_what_is_no_archive_is_refused(home, data):
     (home / "bad.zip").write_bytes(data)
-    with pytest.raises(FastrecError, match="neither a zip nor a tar|cannot be unpacked"):
+    with pytest.raises(FastrecError, match=r"neither a zip nor a tar|cannot be unpacked"):
         sources.listing("archive:bad.zip")
 
 

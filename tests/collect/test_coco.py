@@ -74,4 +74,8 @@ def test_a_file_name_cannot_lead_outside(annotations):
     content = json.loads(annotations.read_text())
     content["images"][0]["file_name"] = "../../secret.png"
     annotations.write_text(json.dumps(content))
-    assert not [item for item in sources.listing(f"coco:{annotations}").items if item.path.is_file() and "secret" in item.path.name]
+    assert not [
+        item
+        for item in sources.listing(f"coco:{annotations}").items
+        if item.path.is_file() and "secret" in item.path.name
+    ]

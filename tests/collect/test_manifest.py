@@ -15,7 +15,7 @@ from fastrec.run import Run
 def collect(source="folder:pets", run=None, limit=None):
     run = run or Run("t")
     items = manifest.limit_per_class(sources.listing(source).items, limit)
-    return manifest.inspect(run, items, source)
+    return manifest.inspect(run, items)
 
 
 def test_every_file_is_a_row_or_a_refusal(home, make_images):
@@ -66,8 +66,7 @@ def test_a_class_without_a_usable_image_is_named(home, make_images):
 @pytest.mark.parametrize("name", ["-rf.png", "a\nb.png", "$(x) 'q\" é😀.png", "x" * 249 + ".png", b"\xff\xfe.png"])
 def test_any_file_name_is_found_again(home, make_images, name):
     root = make_images(home / "pets", ["cat", "dog"], per_class=1)
-    target = os.path.join(os.fsencode(root / "cat"), name if isinstance(name, bytes) else os.fsencode(name))
-    os.rename(root / "cat/000.png", target)
+    (root / "cat/000.png").rename(root / "cat" / os.fsdecode(name))
     run = Run("t")
     usable, rejected = collect(run=run)
     run.write(MANIFEST, usable)

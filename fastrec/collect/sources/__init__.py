@@ -38,6 +38,8 @@ class Item:
         Left, top, width and height in pixels of the upright picture; None for all of it.
     problem
         A code and the rest of a sentence that begins with the path: why it cannot be taken.
+    source
+        The text that named it; filled in by :func:`listing`.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class Item:
     split_hint: str | None = None
     box: tuple[float, ...] | None = None
     problem: tuple[str, str] | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def listing(source: str | Sequence[str], label_map: Sequence[str] = ()) -> Listi
         class only.
     """
     sources = [source] if isinstance(source, str) else list(source)
-    found = [_map_labels(_open(one), label_map) for one in sources]
+    found = [_map_labels(_open(one), one, label_map) for one in sources]
     both = Listing(
         [item for one in found for item in one.items], sorted({name for one in found for name in one.classes})
     )
@@ -122,7 +125,7 @@ def _family(family: str, place: str) -> Listing:
             return coco.listing(path, "single")
 
 
-def _map_labels(found: Listing, label_map: Sequence[str]) -> Listing:
+def _map_labels(found: Listing, source: str, label_map: Sequence[str]) -> Listing:
     renamed: dict[str, str] = {}
     for entry in label_map:
         old, equals, new = entry.partition("=")
@@ -133,9 +136,8 @@ def _map_labels(found: Listing, label_map: Sequence[str]) -> Listing:
     for item in found.items:
         labels = tuple(sorted({renamed.get(label, label) for label in item.labels} - {""}))
         dropped = ("dropped_class", f"has only classes that label_map drops ({', '.join(item.labels)})")
-        items.append(
-            replace(item, labels=labels, problem=item.problem or (dropped if item.labels and not labels else None))
-        )
+        problem = item.problem or (dropped if item.labels and not labels else None)
+        items.append(replace(item, labels=labels, problem=problem, source=source))
     return Listing(items, sorted({renamed.get(name, name) for name in found.classes} - {""}))
 
 
@@ -150,10 +152,10 @@ def _check(found: Listing, source: str) -> None:
         raise FastrecError(f"{source} has one class only ({next(iter(counts))!r}): a classifier needs at least two.")
 
 
-def fingerprint(source: str | Sequence[str]) -> str:
+def fingerprint(source: str) -> str:
     """Return a checksum over names, labels, sizes and times of a source's files: changes when any of them does."""
     digest = hashlib.sha256()
-    for item in (item for one in ([source] if isinstance(source, str) else source) for item in _open(one).items):
+    for item in _open(source).items:
         try:
             status = item.path.lstat()
             state = f"{status.st_size}\0{status.st_mtime_ns}"
@@ -162,3 +164,8 @@ def fingerprint(source: str | Sequence[str]) -> str:
         line = f"{item.path}\0{item.labels}\0{item.group}\0{item.split_hint}\0{item.box}\0{state}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def fingerprints(source: str | Sequence[str]) -> dict[str, str]:
+    """Return the fingerprint of each source by its text."""
+    return {one: fingerprint(one) for one in ([source] if isinstance(source, str) else source)}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from fastrec.collect.sources import Item, Listing
 from fastrec.collect.sources.folder import SPLIT_NAMES
 from fastrec.files import FastrecError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BOX = ("left", "top", "width", "height")
 SEPARATOR = "|"  # between the labels of one row in a column named ``labels``
@@ -49,6 +51,8 @@ def read_rows(table: Path, key: str) -> list[dict[str, Any]]:
 
 
 def _read(table: Path) -> pd.DataFrame:
+    import pandas as pd
+
     try:
         if table.suffix == ".parquet":
             return pd.read_parquet(table)
@@ -62,7 +66,7 @@ def _read(table: Path) -> pd.DataFrame:
 
 def _text(row: dict[Any, Any], name: str) -> str:
     value = row.get(name)
-    missing = value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
     return "" if missing else str(value).strip()
 
 
