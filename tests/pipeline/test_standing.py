@@ -133,7 +133,7 @@ def test_a_source_that_went_is_a_reason_not_a_crash(tiny_home):
 
 
 @pytest.mark.parametrize(
-    ("pid", "state"), [(2**22 + 1, "interrupted"), (os.getpid(), "running")]
+    ("pid", "state"), [(2**22 + 1, "interrupted"), (os.getpid(), "running")], ids=["gone", "alive"]
 )  # the first is above every system's largest process id
 def test_an_open_record_is_running_while_its_process_lives(pid, state, finished):
     record = finished.run.record("train").model_copy(update={"state": "running", "pid": pid})
