@@ -35,8 +35,9 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 serve: $(READY)  ## serve the model of RUN (default digits) at http://127.0.0.1:8000
 	$(BIN)/fastrec serve $(or $(RUN),digits)
 
-bench: $(READY)  ## run every benchmark beside its peer
-	@for script in benchmarks/*.py; do $(BIN)/python $$script; done
+bench: $(READY) run  ## run every benchmark beside its peer
+	$(BIN)/python benchmarks/loaders.py
+	$(BIN)/python benchmarks/startup.py
 
 notebooks: $(READY)  ## execute the notebooks on the built-in data and keep their outputs in the repository
 	@rm -rf .cache/notebooks

@@ -26,7 +26,9 @@ def rate(work: Callable[[], int]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def report(title: str, unit: str, found: dict[str, list[float]], ours: str, libraries: tuple[str, ...]) -> None:
+def report(
+    title: str, unit: str, found: dict[str, list[float]], ours: str, libraries: tuple[str, ...], digits: int = 1
+) -> None:
     """Print one line per contestant, with the median of the round-by-round ratios of ours to it."""
     print(f"\n{title}")
     for name, values in found.items():
@@ -37,8 +39,8 @@ def report(title: str, unit: str, found: dict[str, list[float]], ours: str, libr
             else f"  ours is {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
         )
         print(
-            f"  {name:28s} {statistics.median(values):10.1f} {unit} "
-            f"({min(values):.1f} to {max(values):.1f}, n={len(values)}){ratio}"
+            f"  {name:28s} {statistics.median(values):10.{digits}f} {unit} "
+            f"({min(values):.{digits}f} to {max(values):.{digits}f}, n={len(values)}){ratio}"
         )
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     print(f"  {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {versions}")

@@ -109,6 +109,7 @@ def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]
     dropped: list[dict[str, str]] = []
     keep = []
     manifest = manifest.sort_values("path", ignore_index=True)
+    manifest["group"] = _joined_groups(manifest)
     for _, same in manifest.groupby("image_id", sort=False):
         first = same.iloc[0]
         if len({tuple(labels) for labels in same["labels"]}) > 1:
@@ -126,6 +127,24 @@ def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]
             for path in same["path"].iloc[1:]
         ]
     return manifest.loc[keep].sort_values("path", ignore_index=True), dropped
+
+
+def _joined_groups(manifest: pd.DataFrame) -> pd.Series:
+    """Give all groups that share a picture one name, so that the one copy kept stands for all of them."""
+    first: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while first.get(group, group) != group:
+            group = first[group]
+        return group
+
+    grouped = manifest.dropna(subset=["group"])
+    of_image = grouped.groupby("image_id")["group"].unique()
+    for groups in of_image[of_image.str.len() > 1]:
+        roots = sorted(root(group) for group in groups)
+        first.update(dict.fromkeys(roots, roots[0]))
+    named = manifest["group"].where(manifest["group"].notna(), manifest["image_id"].map(of_image.str[0]))
+    return named.map(root, na_action="ignore").astype(object)
 
 
 def _check_classes(items: Sequence[Item], manifest: pd.DataFrame, rejected: pd.DataFrame) -> None:

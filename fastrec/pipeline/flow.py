@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def plan(settings: Settings, stages: list[str], force: bool = False) -> list[Ste
 
 
 def run_stages(settings: Settings, stages: list[str], force: bool = False) -> Path:
-    """Run what has to run of the selected stages, then the report.
+    """Run what has to run of the selected stages, then the report, which a failure of theirs does not prevent.
 
     Returns
     -------
@@ -78,13 +79,22 @@ def run_stages(settings: Settings, stages: list[str], force: bool = False) -> Pa
         try:
             settings.save()
             steps = plan(settings, stages, force)
-            with progress() as show:
-                for step in steps:
-                    _take(settings, step, show, interruption)
-                    interruption.check()
+            _take_all(settings, steps, interruption)
             return _report(run, renewed=any(step.reasons for step in steps))
         finally:
             files.unlock(lock)
+
+
+def _take_all(settings: Settings, steps: list[Step], interruption: Interruption) -> None:
+    try:
+        with progress() as show:
+            for step in steps:
+                _take(settings, step, show, interruption)
+                interruption.check()
+    except Exception:
+        with suppress(Exception):  # the report tells the failure; one of its own must not hide it
+            _report(settings.run, renewed=True)
+        raise
 
 
 def _take(settings: Settings, step: Step, show: LogProgress, interruption: Interruption) -> None:

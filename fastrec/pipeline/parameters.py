@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fastrec import provenance
 from fastrec.files import FastrecError
+from fastrec.pipeline.limits import Choice, Range, read_limits, within
 from fastrec.run import notebook
 
 RUN_NAME = "run_name"  # given by the pipeline to every notebook
@@ -38,6 +39,7 @@ class Parameter:
     default: Any
     help: str
     type: Any
+    limits: Range | Choice | None = None
 
     def check(self, value: Any) -> Any:
         """Return ``value`` as this parameter's type: an int becomes a float where one is asked for.
@@ -45,10 +47,16 @@ class Parameter:
         Raises
         ------
         CallError
-            If it is of another type, or NaN or infinite.
+            If it is of another type, NaN or infinite, or beyond the limits that the help ends with.
         """
+        checked = self._typed(value)
+        if self.limits and not within(self.limits, checked):
+            raise CallError(f"{self.stage}.{self.name} is {value!r}, which is not allowed: take {self.limits}.")
+        return checked
+
+    def _typed(self, value: Any) -> Any:
         adapter = TypeAdapter(self.type, config=ConfigDict(strict=True, allow_inf_nan=False))
-        for candidate in (value, _as_number(value)):
+        for candidate in (value, _as_plain(value)):
             try:
                 return adapter.validate_python(candidate)
             except ValidationError:
@@ -57,10 +65,12 @@ class Parameter:
         raise CallError(f"{self.stage}.{self.name} is {value!r}, which is not {self.annotation}: {cure}.")
 
 
-def _as_number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-3, without a point, for text."""
+def _as_plain(value: Any) -> Any:
+    """YAML 1.1 takes 1e-3, without a point, for text, and Python's None too."""
     if isinstance(value, list):
-        return [_as_number(item) for item in value]
+        return [_as_plain(item) for item in value]
+    if value in ("None", "null"):
+        return None
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -106,10 +116,14 @@ def _parameter(stage: str, place: str, node: ast.stmt, comments: dict[int, str])
     try:
         default = ast.literal_eval(value)
         kind = _type(annotation) if annotation else type(default)
+        shown = ast.unparse(annotation) if annotation else kind.__name__
+        text = comments.get(node.end_lineno or 0, "")
+        limits = read_limits(text)
     except (ValueError, TypeError) as error:
         raise FastrecError(f"{place}: parameter {name} is not a plain value of a plain type ({error}).") from error
-    shown = ast.unparse(annotation) if annotation else kind.__name__
-    return Parameter(stage, name, shown, default, comments.get(node.end_lineno or 0, ""), kind)
+    if limits and not within(limits, default):
+        raise FastrecError(f"{place}: parameter {name} is {default!r} by default, yet its help wants {limits}.")
+    return Parameter(stage, name, shown, default, text, kind, limits)
 
 
 def _type(node: ast.expr) -> Any:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fastrec import engine, images
 from fastrec.artefacts import CACHE, IMAGES, CacheInfo, Resize
+from fastrec.collect.manifest import identity
 from fastrec.files import FastrecError
 from fastrec.run import Run
 
@@ -38,10 +39,10 @@ def build(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, size: int, res
         raise FastrecError(f"resize is {resize!r}: take 'squish' or 'crop'.")
     if not 8 <= size <= 2048:
         raise FastrecError(f"size is {size}: take 8 to 2048 pixels.")
-    table = splits.merge(manifest[["image_id", "path", "bytes", "box"]], on="image_id").sort_values("row")
+    table = splits.merge(manifest[["image_id", "path", "box"]], on="image_id").sort_values("row")
     jobs = [
-        (run.locate(path), count, box)
-        for path, count, box in zip(table["path"], table["bytes"], table["box"], strict=True)
+        (run.locate(path), image_id, box)
+        for path, image_id, box in zip(table["path"], table["image_id"], table["box"], strict=True)
     ]
     made = engine.map_items(partial(_prepare, size=size, rule=resize), jobs)
     with run.writing(IMAGES) as temporary:
@@ -57,11 +58,11 @@ def build(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, size: int, res
     return info
 
 
-def _prepare(job: tuple[Path, int, Sequence[float] | None], size: int, rule: str) -> np.ndarray:
+def _prepare(job: tuple[Path, str, Sequence[float] | None], size: int, rule: str) -> np.ndarray:
     path, expected, box = job
     try:
         data = images.read_bytes(path)
-        if len(data) != expected:
+        if identity(data, box) != expected:
             raise FastrecError(f"{path} changed after collect saw it: run notebooks/01_collect.ipynb again.")
         return images.resize(images.crop(images.decode(data).pixels, box), size, rule)
     except images.ImageError as error:

@@ -85,10 +85,11 @@ def _assign(table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series |
     free = table
     if hints is not None:
         fixed = table[hints.isin([name for name in SPLITS_ORDER if name not in shares])]
+        _refuse_torn_groups(table, set(fixed["group"]))
         place = dict(zip(fixed["group"], fixed["split_hint"], strict=True))
         free = table[~table["group"].isin(place)]
     names, weights = list(shares), np.array(list(shares.values())) / sum(shares.values())
-    wanted = {label: count * weights for label, count in free["label"].value_counts().items()}
+    wanted = {label: _quotas(count, weights) for label, count in free["label"].value_counts().items()}
     by_unit: dict[str, Counter[str]] = defaultdict(Counter)
     for group, label in zip(free["group"], free["label"], strict=True):
         by_unit[group][label] += 1
@@ -100,6 +101,27 @@ def _assign(table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series |
         for label, count in by_unit[group].items():
             wanted[label][best] -= count
     return table["group"].map(place)
+
+
+def _refuse_torn_groups(table: pd.DataFrame, groups: set[str]) -> None:
+    hints = table[table["group"].isin(groups)].dropna(subset=["split_hint"]).groupby("group")["split_hint"].unique()
+    for group, given in hints.items():
+        if len(given) > 1:
+            raise FastrecError(
+                f"group {group!r} has images given to {' and '.join(sorted(given))}: "
+                "put a group on one side of the split."
+            )
+
+
+def _quotas(count: int, weights: np.ndarray) -> np.ndarray:
+    """Share ``count`` images out by largest remainder, with at least one for each split where they suffice."""
+    exact = count * weights
+    quotas = np.floor(exact)
+    quotas[np.argsort(quotas - exact, kind="stable")[: round(count - quotas.sum())]] += 1
+    while count >= len(weights) and quotas.min() < 1:
+        quotas[quotas.argmax()] -= 1
+        quotas[quotas.argmin()] += 1
+    return quotas
 
 
 def _hash(group: str, seed: int) -> bytes:

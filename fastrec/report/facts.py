@@ -16,6 +16,7 @@ from fastrec.artefacts import (
     IMAGES,
     MANIFEST,
     METRICS,
+    PACKAGE,
     PREDICTIONS,
     QUALITY,
     REJECTED,
@@ -76,7 +77,8 @@ class Facts:
     deployment: DeployRecord | None = None
     drift: Drift | None = None
     source: str | None = None
-    pictures: int | None = None
+    served: str | None = None  # label of the bundle in the package
+    pictures: int | None = None  # how many were collected
     class_counts: list[tuple[str, dict[str, int]]] = field(default_factory=list)  # per class, per split
     rejected: list[tuple[str, int, str]] = field(default_factory=list)  # code, how many, an example
     issues: list[tuple[str, int]] = field(default_factory=list)
@@ -89,6 +91,11 @@ class Facts:
         """The stages' records, in order."""
         return [stage.record for stage in self.stages if stage.record]
 
+    @property
+    def learnt(self) -> int:
+        """How many pictures the model learns from; 0 before there is a split."""
+        return sum(splits.get("train", 0) for _, splits in self.class_counts)
+
 
 def gather(run: Run) -> Facts:
     """Read what a run has; a damaged artefact becomes a note, not an end."""
@@ -96,6 +103,7 @@ def gather(run: Run) -> Facts:
     facts.metrics = _read(run, METRICS, facts)
     facts.deployment = _read(run, DEPLOYMENT, facts)
     facts.drift = _read(run, DRIFT, facts)
+    facts.served = _served(run, facts)
     facts.source = next((str(r.parameters["source"]) for r in facts.records if "source" in r.parameters), None)
     _add_data(run, facts)
     if facts.metrics:
@@ -110,6 +118,18 @@ def _read(run: Run, artefact: Any, facts: Facts) -> Any:
     try:
         return run.read(artefact)
     except FastrecError as error:
+        facts.notes.append(str(error).replace(f"{home()}/", ""))
+        return None
+
+
+def _served(run: Run, facts: Facts) -> str | None:
+    from fastrec.deploy.package import read_record  # brings the exporter, and torch with it
+
+    if not run.has(PACKAGE):
+        return None
+    try:
+        return str(read_record(run.path(PACKAGE))["label"])
+    except (FastrecError, LookupError, TypeError) as error:
         facts.notes.append(str(error).replace(f"{home()}/", ""))
         return None
 

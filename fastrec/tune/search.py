@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fastrec import engine, files
-from fastrec.artefacts import SPLITS, STUDY, TRIALS
+from fastrec import engine, files, provenance
+from fastrec.artefacts import CACHE, IMAGES, SPLITS, STUDY, TRIALS
 from fastrec.files import FastrecError
-from fastrec.run import Run
+from fastrec.run import Run, notebook
 
 if TYPE_CHECKING:
     import optuna
@@ -38,14 +38,17 @@ def suggest(trial: optuna.trial.BaseTrial, base: Recipe) -> Recipe:
 def open_study(run: Run, base: Recipe, seed: int) -> optuna.Study:
     """Open the run's study, in SQLite: the finished trials of a killed search are still there.
 
-    A study belongs to the split and to what the trials have in common; with others a new one begins.
+    A study belongs to the pixels, the split, the code, the versions and to what its trials have in
+    common; where any of them is another, a new study begins.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = run.path(STUDY)
     path.parent.mkdir(parents=True, exist_ok=True)
-    common = json.dumps([files.checksum(run.path(SPLITS)), asdict(base), seed], sort_keys=True)
+    data = [files.checksum(run.path(artefact)) for artefact in (SPLITS, CACHE, IMAGES)]
+    made_by = [provenance.code_fingerprint(notebook("tune")), provenance.versions()]
+    common = json.dumps([data, made_by, asdict(base), seed], sort_keys=True)
     return optuna.create_study(
         storage=optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}}),
         study_name=hashlib.sha256(common.encode()).hexdigest()[:16],
@@ -63,18 +66,20 @@ def search(run: Run, base: Recipe, trials: int, seed: int = 0) -> optuna.Study:
     Raises
     ------
     FastrecError
-        If every trial failed: names the first reason.
+        If ``trials`` is under 1, or every trial failed: names the first reason.
     """
     import optuna
 
+    if trials < 1:
+        raise FastrecError(f"trials is {trials}: take at least 1.")
     study = open_study(run, base, seed)
     _close_interrupted(study)
-    done = sum(not _interrupted(trial) for trial in study.trials)
+    done = len(_ended(study, trials))
     for number in engine.progress(range(done, trials), trials - done, "search", unit="trial"):
         study.sampler = optuna.samplers.TPESampler(seed=1000 * seed + number, n_startup_trials=max(3, trials // 3))
         study.optimize(lambda trial: _objective(trial, run, base), n_trials=1, catch=(Exception,))
-    if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
-        reason = table(study)["reason"].iloc[0]
+    if all(trial.value is None for trial in _ended(study, trials)):
+        reason = table(study, trials)["reason"].iloc[0]
         raise FastrecError(f"all {trials} trials failed, the first with: {reason}")
     return study
 
@@ -91,6 +96,11 @@ def _interrupted(trial: optuna.trial.FrozenTrial) -> bool:
     return trial.state.name == "FAIL" and "reason" not in trial.user_attrs
 
 
+def _ended(study: optuna.Study, trials: int) -> list[optuna.trial.FrozenTrial]:
+    """Return the first trials that ended: a study may hold more, of an earlier and longer search."""
+    return [trial for trial in study.trials if trial.state.is_finished() and not _interrupted(trial)][:trials]
+
+
 def _objective(trial: optuna.Trial, run: Run, base: Recipe) -> float:
     from fastrec.train import learner, recipe
 
@@ -103,17 +113,18 @@ def _objective(trial: optuna.Trial, run: Run, base: Recipe) -> float:
     return found["accuracy"]
 
 
-def winner(study: optuna.Study, base: Recipe) -> Recipe:
-    """Return the recipe of the best trial; among equal accuracies the one with the lowest loss."""
+def winner(study: optuna.Study, base: Recipe, trials: int) -> Recipe:
+    """Return the recipe of the best of the first trials; among equal accuracies the one with the lowest loss."""
     import optuna
 
-    ended = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-    best = max(ended, key=lambda trial: (trial.value, -trial.user_attrs["loss"]))
+    complete = [trial for trial in _ended(study, trials) if trial.value is not None]
+    best = max(complete, key=lambda trial: (trial.value, -trial.user_attrs["loss"]))
     return suggest(optuna.trial.FixedTrial(best.params), base)
 
 
-def table(study: optuna.Study) -> pd.DataFrame:
-    """Return TRIALS: one row per trial, the failed ones with their reason."""
+def table(study: optuna.Study, trials: int) -> pd.DataFrame:
+    """Return TRIALS: one row per trial, failed and interrupted ones with their reason."""
+    counted = {trial.number for trial in _ended(study, trials)}
     rows = [
         {
             "trial": trial.number,
@@ -124,6 +135,7 @@ def table(study: optuna.Study) -> pd.DataFrame:
             "reason": trial.user_attrs.get("reason"),
         }
         for trial in study.trials
+        if trial.number in counted or _interrupted(trial)
     ]
     return pd.DataFrame(rows, columns=TRIALS.schema.names).astype({"value": float, "seconds": float})
 

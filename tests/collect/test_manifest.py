@@ -101,3 +101,29 @@ def test_brain_mri_has_25_redundant_copies(data_dir, home):
     usable, rejected = collect("folder:mri")
     assert (rejected["code"] == "duplicate").sum() == 25
     assert len(usable) == 228
+
+
+def test_the_copy_that_is_kept_stands_for_the_groups_of_all(home, make_images):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=3)
+    shutil.copy(root / "cat/000.png", root / "cat/copy.png")
+    lines = ["path,label,group", "cat/000.png,cat,", "cat/copy.png,cat,g2", "cat/001.png,cat,g1", "cat/002.png,cat,g2"]
+    (root / "t.csv").write_text("\n".join([*lines, "dog/000.png,dog,", "dog/001.png,dog,"]))
+    usable, _ = collect("csv:pets/t.csv")
+    groups = dict(zip(usable["path"], usable["group"], strict=True))
+    assert groups["pets/cat/000.png"] == groups["pets/cat/002.png"] == "g2"
+    assert groups["pets/cat/001.png"] == "g1"
+
+
+def test_groups_that_share_a_picture_become_one(home, make_images):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=3)
+    shutil.copy(root / "cat/000.png", root / "cat/copy.png")
+    lines = [
+        "path,label,group",
+        "cat/000.png,cat,g1",
+        "cat/copy.png,cat,g2",
+        "cat/001.png,cat,g1",
+        "cat/002.png,cat,g2",
+    ]
+    (root / "t.csv").write_text("\n".join([*lines, "dog/000.png,dog,g9", "dog/001.png,dog,g9"]))
+    usable, _ = collect("csv:pets/t.csv")
+    assert set(usable["group"]) == {"g1", "g9"}

@@ -153,6 +153,8 @@ def test_label_map_renames_merges_and_drops(home, make_images):
     assert [item.problem[0] for item in found.items if item.problem] == ["dropped_class"] * 2
     with pytest.raises(FastrecError, match="label_map has the entry 'junk'"):
         sources.listing("folder:pets", ["junk"])
+    with pytest.raises(FastrecError, match="renames 'Dog', which no source has: did you mean dog"):
+        sources.listing("folder:pets", ["Dog=dog"])
 
 
 def test_parquet_takes_lists_of_labels_and_boxes(home):

@@ -29,9 +29,6 @@ def manifest(labels, groups=None, hints=None):
 )
 def test_every_class_is_shared_out_within_one_image(sizes, valid, test, seed):
     labels = [str(k) for k, size in enumerate(sizes) for _ in range(size)]
-    smallest = min(sizes) * min(valid, test, 1 - valid - test)
-    if smallest < 1:  # a share of a tiny class may round to nothing, which is refused
-        return
     table = splits.split(manifest(labels), valid, test, seed)
     assert sorted(table["image_id"]) == sorted(manifest(labels)["image_id"])
     assert splits.leaks(table).empty
@@ -117,3 +114,14 @@ def test_several_labels_are_refused_rather_than_cut():
     table.at[3, "labels"] = ["a", "b"]
     with pytest.raises(FastrecError, match="1 pictures have several labels"):
         splits.split(table)
+
+
+def test_three_images_of_a_class_are_enough():
+    table = splits.split(manifest(["a"] * 20 + ["rare"] * 3))
+    assert splits.counts(table).loc["rare"].tolist() == [1, 1, 1]
+
+
+def test_a_group_that_the_source_tore_apart_is_named():
+    hints = ["train"] * 19 + ["test"] + ["test"] * 10
+    with pytest.raises(FastrecError, match="group 'g' has images given to test and train"):
+        splits.split(manifest(["a", "b"] * 15, [None] * 18 + ["g", "g"] + [None] * 10, hints))

@@ -27,10 +27,10 @@ def quick(monkeypatch):
 
 def test_the_winner_is_the_best_of_all_ended_trials(run, quick):
     study = search.search(run, BASE, 5)
-    table = search.table(study)
+    table = search.table(study, 5)
     run.write(TRIALS, table)
     assert len(quick) == len(run.read(TRIALS)) == 5
-    assert search.winner(study, BASE).learning_rate == min(tried.learning_rate for tried in quick)
+    assert search.winner(study, BASE, 5).learning_rate == min(tried.learning_rate for tried in quick)
 
 
 def test_a_search_goes_on_where_it_stopped_and_draws_the_same(run, quick, home):
@@ -43,7 +43,7 @@ def test_a_search_goes_on_where_it_stopped_and_draws_the_same(run, quick, home):
     continued = search.search(run, BASE, 5)
     done = [t.params for t in continued.get_trials(states=[optuna.trial.TrialState.COMPLETE])]
     assert done == expected
-    assert (search.table(continued)["state"] == "interrupted").sum() == 1
+    assert (search.table(continued, 5)["state"] == "interrupted").sum() == 1
 
 
 def test_other_settings_begin_a_new_study(run, quick):
@@ -58,7 +58,7 @@ def test_a_failed_trial_is_kept_with_its_reason(run, quick, monkeypatch):
         return {"accuracy": 0.5, "loss": 1.0}
 
     monkeypatch.setattr("fastrec.train.learner.validate", sometimes)
-    table = search.table(search.search(run, BASE, 3))
+    table = search.table(search.search(run, BASE, 3), 3)
     assert table["state"].tolist() == ["complete", "fail", "complete"]
     assert "nan" in table["reason"].iloc[1]
 
@@ -80,3 +80,25 @@ def test_a_real_trial_trains(run):
 def test_other_networks_are_searched_by_dropout():
     trial = optuna.trial.FixedTrial({"drop_rate": 0.1, "learning_rate": 0.01, "batch_size": 32, "augment": "none"})
     assert search.suggest(trial, recipe.Recipe(architecture="resnet18")).options == {"drop_rate": 0.1}
+
+
+def test_a_shorter_search_counts_only_its_own_trials(run, quick):
+    study = search.search(run, BASE, 5)
+    assert len(search.table(study, 2)) == 2
+    first = [trial.params["learning_rate"] for trial in study.trials[:2]]
+    assert search.winner(study, BASE, 2).learning_rate == min(first)
+
+
+def test_other_pixels_begin_a_new_study(run, quick):
+    from fastrec.artefacts import MANIFEST, SPLITS
+    from fastrec.preprocess import cache
+
+    search.search(run, BASE, 2)
+    cache.build(run, run.read(MANIFEST), run.read(SPLITS), 24)
+    search.search(run, BASE, 2)
+    assert len(quick) == 4
+
+
+def test_no_trials_are_refused(run):
+    with pytest.raises(FastrecError, match="trials is 0"):
+        search.search(run, BASE, 0)

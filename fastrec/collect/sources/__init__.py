@@ -76,7 +76,9 @@ def listing(source: str | Sequence[str], label_map: Sequence[str] = ()) -> Listi
         class only.
     """
     sources = [source] if isinstance(source, str) else list(source)
-    found = [_map_labels(_open(one), one, label_map) for one in sources]
+    opened = [_open(one) for one in sources]
+    renamed = _renamed(label_map, {name for one in opened for name in one.classes})
+    found = [_map_labels(one, source, renamed) for one, source in zip(opened, sources, strict=True)]
     both = Listing(
         [item for one in found for item in one.items], sorted({name for one in found for name in one.classes})
     )
@@ -125,13 +127,21 @@ def _family(family: str, place: str) -> Listing:
             return coco.listing(path, "single")
 
 
-def _map_labels(found: Listing, source: str, label_map: Sequence[str]) -> Listing:
+def _renamed(label_map: Sequence[str], classes: set[str]) -> dict[str, str]:
+    """Read the entries ``old=new``; an old name that no source has is a slip of the pen."""
     renamed: dict[str, str] = {}
     for entry in label_map:
         old, equals, new = entry.partition("=")
         if not equals:
             raise FastrecError(f"label_map has the entry {entry!r}: write old=new, or old= to drop a class.")
+        if old not in classes:
+            near = difflib.get_close_matches(old, sorted(classes), n=1) or sorted(classes)[:3]
+            raise FastrecError(f"label_map renames {old!r}, which no source has: did you mean {', '.join(near)}?")
         renamed[old] = new.strip()
+    return renamed
+
+
+def _map_labels(found: Listing, source: str, renamed: dict[str, str]) -> Listing:
     items = []
     for item in found.items:
         labels = tuple(sorted({renamed.get(label, label) for label in item.labels} - {""}))
