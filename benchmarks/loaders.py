@@ -52,7 +52,7 @@ def ours(root: Path, size: int):
 
     run, source = Run("bench"), f"folder:{root}"
     began = time.perf_counter()
-    table, _ = manifest.inspect(run, sources.listing(source).items)
+    table, _, _ = manifest.inspect(run, sources.listing(source).items)
     split = splits.split(table, 0.01, 0.01)
     run.write(SPLITS, split)
     cache.build(run, table, split, size)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fastrec import engine, images
 from fastrec.artefacts import MANIFEST, REJECTED
+from fastrec.collect import duplicates
 from fastrec.collect.sources import Item
 from fastrec.files import FastrecError
 from fastrec.run import Run
@@ -49,7 +50,7 @@ def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
     return sorted(kept, key=lambda item: item.path)
 
 
-def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Decode every item once and tell the usable from the refused.
 
     Of files with the same bytes and label the first by path is kept, the others are refused as
@@ -57,7 +58,8 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
 
     Returns
     -------
-    MANIFEST and REJECTED as tables, both sorted by path.
+    MANIFEST and REJECTED as tables, both sorted by path, and the pairs of near copies among the
+    usable (see `fastrec.collect.duplicates.pairs`).
 
     Raises
     ------
@@ -65,17 +67,19 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
         If no picture is usable, or all usable ones of a class are refused.
     """
     seen = engine.progress(engine.map_items(_look, items), len(items), "decode")
-    rows, refused = [], []
+    rows, refused, thumbnails = [], [], {}
     for item, found in zip(items, seen, strict=True):
         path = run.shorten(item.path)
         if found.facts is None:
             refused.append({"path": path, "code": found.code, "message": f"{path} {found.message}."})
         else:
+            thumbnails[found.facts["image_id"]] = found.facts.pop("thumbnail")
             rows.append(_row(item, path, found.facts))
     manifest, repeated = _unique(pd.DataFrame(rows, columns=MANIFEST.schema.names))
     rejected = pd.DataFrame([*refused, *repeated], columns=REJECTED.schema.names).sort_values("path", ignore_index=True)
     _check_classes(items, manifest, rejected)
-    return manifest, rejected
+    near = duplicates.pairs(list(manifest["image_id"]), np.array([thumbnails[name] for name in manifest["image_id"]]))
+    return manifest, rejected, near
 
 
 def _look(item: Item) -> _Seen:
@@ -84,11 +88,15 @@ def _look(item: Item) -> _Seen:
     try:
         data = images.read_bytes(item.path)
         picture = images.decode(data)
-        height, width = images.crop(picture.pixels, item.box).shape[:2]
+        pixels = images.crop(picture.pixels, item.box)
     except images.ImageError as error:
         return _Seen(None, error.code, str(error))
+    height, width = pixels.shape[:2]
+    thumbnail = images.resize(pixels, duplicates.SIDE)
     facts = {"width": width, "height": height, "mode": picture.mode, "format": picture.format, "bytes": len(data)}
-    return _Seen({"image_id": identity(data, item.box), "warnings": list(picture.warnings), **facts})
+    return _Seen(
+        {"image_id": identity(data, item.box), "thumbnail": thumbnail, "warnings": list(picture.warnings), **facts}
+    )
 
 
 def identity(data: bytes, box: Sequence[float] | None) -> str:

@@ -13,14 +13,21 @@ from fastrec.artefacts import QUALITY
 IMBALANCE = 10.0  # the largest class over the smallest
 
 
-def audit(manifest: pd.DataFrame) -> pd.DataFrame:
-    """List the issues of a manifest, as the table QUALITY.
+def audit(manifest: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
+    """List the issues of a manifest and its pairs of near copies, as the table QUALITY.
 
-    ``mended`` and odd pictures (from the decoder's warnings), ``odd_size`` (over eight times the median
-    area or under an eighth), ``imbalance`` and ``label_typo`` (two classes that differ by case, blanks,
-    a plural or one letter).
+    ``near_copy`` (kept on one side of every split), ``near_copy_two_labels``, ``mended`` and odd
+    pictures (from the decoder's warnings), ``odd_size`` (over eight times the median area or under an
+    eighth), ``imbalance`` and ``label_typo`` (two classes that differ by case, blanks, a plural or one
+    letter).
     """
-    rows = [*_warnings(manifest), *_odd_sizes(manifest), *_imbalance(manifest), *_typos(manifest)]
+    rows = [
+        *_near_copies(manifest, near),
+        *_warnings(manifest),
+        *_odd_sizes(manifest),
+        *_imbalance(manifest),
+        *_typos(manifest),
+    ]
     return pd.DataFrame(rows, columns=QUALITY.schema.names).astype({"value": float})
 
 
@@ -29,8 +36,23 @@ def counts(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest["labels"].explode().value_counts().rename_axis("class").to_frame("images")
 
 
-def _issue(issue: str, message: str, image_id: str | None = None, value: float | None = None) -> dict[str, Any]:
-    return {"issue": issue, "image_id": image_id, "other_id": None, "value": value, "message": message}
+def _issue(
+    issue: str, message: str, image_id: str | None = None, value: float | None = None, other_id: str | None = None
+) -> dict[str, Any]:
+    return {"issue": issue, "image_id": image_id, "other_id": other_id, "value": value, "message": message}
+
+
+def _near_copies(manifest: pd.DataFrame, near: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    facts = zip(manifest["path"], manifest["labels"], strict=True)
+    known = {
+        image_id: (path, list(labels)) for image_id, (path, labels) in zip(manifest["image_id"], facts, strict=True)
+    }
+    for one, other, value in zip(near["image_id"], near["other_id"], near["value"], strict=True):
+        if one in known and other in known:  # decisions by hand may have dropped one of them
+            (path, labels), (other_path, other_labels) = known[one], known[other]
+            issue = "near_copy" if labels == other_labels else "near_copy_two_labels"
+            message = f"{path} ({', '.join(labels)}) and {other_path} ({', '.join(other_labels)}) are nearly the same."
+            yield _issue(issue, message, one, float(value), other)
 
 
 def _warnings(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -10,18 +10,26 @@ import numpy as np
 import pandas as pd
 
 from fastrec.artefacts import SPLITS, SPLITS_ORDER
+from fastrec.collect import duplicates
 from fastrec.files import FastrecError
 
 FOLDS = 5
+NEAR = ("near_copy", "near_copy_two_labels")
 
 
 def split(
-    manifest: pd.DataFrame, valid: float = 0.2, test: float = 0.2, seed: int = 0, folds: int = FOLDS
+    manifest: pd.DataFrame,
+    valid: float = 0.2,
+    test: float = 0.2,
+    seed: int = 0,
+    folds: int = FOLDS,
+    quality: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Assign every image to train, valid or test, and every image outside test to a fold.
 
-    Images of one group stay together.  A split that the source gave is kept: ``valid`` and ``test`` as
-    they are; what it calls ``train`` gives away only those splits that it does not have.
+    Images of one group stay together, and so do near copies of each other.  A split that the source
+    gave is kept: ``valid`` and ``test`` as they are; what it calls ``train`` gives away only those
+    splits that it does not have.
 
     Parameters
     ----------
@@ -33,6 +41,8 @@ def split(
         Changes which images go where; the order of files does not.
     folds
         For cross-validation inside train and valid.
+    quality
+        The table QUALITY, whose pairs of near copies count as one group.
 
     Returns
     -------
@@ -45,7 +55,7 @@ def split(
     """
     if not (0 < valid < 1 and 0 < test < 1 and valid + test < 1):
         raise FastrecError(f"valid is {valid} and test is {test}: take shares above 0 that leave some for train.")
-    table = _units(manifest)
+    table = _units(manifest, quality)
     _check_enough(table, valid, test)
     table["split"] = _assign(table, _shares(table["split_hint"], valid, test), table["split_hint"], seed)
     _check_present(table)
@@ -59,7 +69,7 @@ def split(
     return table[SPLITS.schema.names]
 
 
-def _units(manifest: pd.DataFrame) -> pd.DataFrame:
+def _units(manifest: pd.DataFrame, quality: pd.DataFrame | None) -> pd.DataFrame:
     several = manifest[manifest["labels"].str.len() > 1]
     if len(several):
         raise FastrecError(
@@ -69,7 +79,19 @@ def _units(manifest: pd.DataFrame) -> pd.DataFrame:
     table = manifest[["image_id", "group", "split_hint"]].copy()
     table["label"] = manifest["labels"].str[0]
     table["group"] = table["group"].where(table["group"].notna(), table["image_id"])
+    if quality is not None:
+        table["group"] = _joined(table, quality[quality["issue"].isin(NEAR)])
     return table
+
+
+def _joined(table: pd.DataFrame, near: pd.DataFrame) -> pd.Series:
+    """Give the groups that near copies tie together one name; given splits are kept, and `leaks` tells of them."""
+    group_of = dict(zip(table["image_id"], table["group"], strict=True))
+    free = set(table.loc[table["split_hint"].isna() | (table["split_hint"] == "train"), "image_id"])
+    ties = near[near["image_id"].isin(free) & near["other_id"].isin(free)]
+    ends = {"image_id": ties["image_id"].map(group_of), "other_id": ties["other_id"].map(group_of)}
+    first = duplicates.clusters(pd.DataFrame(ends))
+    return table["group"].map(lambda group: first.get(group, group))
 
 
 def _shares(hints: pd.Series, valid: float, test: float) -> dict[str, float]:
@@ -150,12 +172,21 @@ def counts(splits: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(splits["label"], splits["split"]).reindex(columns=SPLITS_ORDER, fill_value=0)
 
 
-def leaks(splits: pd.DataFrame) -> pd.DataFrame:
-    """List the groups and images that stand on more than one side of the split: must be empty."""
+def leaks(splits: pd.DataFrame, quality: pd.DataFrame | None = None) -> pd.DataFrame:
+    """List images, groups and near copies that stand on more than one side of the split: must be empty.
+
+    Only a split that the source itself gave can tear near copies apart.
+    """
     rows = []
     for column in ("image_id", "group"):
         sides = splits.groupby(column)["split"].agg(lambda names: sorted(set(names)))
         rows += [{"what": column, "value": value, "splits": found} for value, found in sides.items() if len(found) > 1]
+    if quality is not None:
+        side = splits.set_index("image_id")["split"]
+        near = quality[quality["issue"].isin(NEAR)]
+        for one, other, message in zip(near["image_id"], near["other_id"], near["message"], strict=True):
+            if side[one] != side[other]:
+                rows.append({"what": "near copy", "value": message, "splits": [side[one], side[other]]})
     return pd.DataFrame(rows, columns=["what", "value", "splits"])
 
 

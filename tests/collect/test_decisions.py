@@ -10,7 +10,7 @@ from fastrec.run import Run
 def collected(home, make_images):
     make_images(home / "pets", ["cat", "dog"], per_class=2)
     run = Run("t")
-    usable, _ = manifest.inspect(run, sources.listing("folder:pets").items)
+    usable, _, _ = manifest.inspect(run, sources.listing("folder:pets").items)
     return run, usable
 
 
@@ -54,5 +54,5 @@ def test_the_widget_escapes_a_hostile_name(home, make_images):
     make_images(home / "pets", ["cat", "dog"], per_class=1)
     (home / "pets/cat").rename(home / "pets" / "<img src=x onerror=alert(1)>")
     run = Run("t")
-    usable, _ = manifest.inspect(run, sources.listing("folder:pets").items)
+    usable, _, _ = manifest.inspect(run, sources.listing("folder:pets").items)
     assert "<img" not in widgets.label(run, usable).children[0].value

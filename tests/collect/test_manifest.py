@@ -24,7 +24,7 @@ def test_every_file_is_a_row_or_a_refusal(home, make_images):
     (root / "cat/page.jpg").write_text("<html>")
     (root / "dog/cut.png").write_bytes((root / "dog/000.png").read_bytes()[:100])
     os.mkfifo(root / "dog/pipe.png")
-    usable, rejected = collect()
+    usable, rejected, _ = collect()
     assert len(usable) == 6
     assert dict(zip(rejected["path"], rejected["code"], strict=True)) == {
         "pets/cat/empty.jpg": "empty_file",
@@ -43,7 +43,7 @@ def test_copies_count_once_and_contradictions_not_at_all(home, make_images):
     root = make_images(home / "pets", ["cat", "dog"], per_class=3)
     shutil.copy(root / "cat/000.png", root / "cat/copy.png")
     shutil.copy(root / "cat/001.png", root / "dog/liar.png")
-    usable, rejected = collect()
+    usable, rejected, _ = collect()
     assert sorted(usable["path"]) == [
         "pets/cat/000.png",
         "pets/cat/002.png",
@@ -68,7 +68,7 @@ def test_any_file_name_is_found_again(home, make_images, name):
     root = make_images(home / "pets", ["cat", "dog"], per_class=1)
     (root / "cat/000.png").rename(root / "cat" / os.fsdecode(name))
     run = Run("t")
-    usable, rejected = collect(run=run)
+    usable, rejected, _ = collect(run=run)
     run.write(MANIFEST, usable)
     assert rejected.empty
     assert all(run.locate(path).is_file() for path in run.read(MANIFEST)["path"])
@@ -77,8 +77,8 @@ def test_any_file_name_is_found_again(home, make_images, name):
 def test_limit_takes_the_same_pictures_wherever_the_folder_lies(home, make_images):
     make_images(home / "pets", ["cat", "dog"], per_class=9)
     shutil.copytree(home / "pets", home / "elsewhere")
-    one, _ = collect("folder:pets", limit=4)
-    other, _ = collect("folder:elsewhere", limit=4)
+    one, _, _ = collect("folder:pets", limit=4)
+    other, _, _ = collect("folder:elsewhere", limit=4)
     assert len(one) == 8
     assert set(one["image_id"]) == set(other["image_id"])
     with pytest.raises(FastrecError, match="limit"):
@@ -89,7 +89,7 @@ def test_facts_are_the_files_own(home):
     for name, mode in (("grey", "L"), ("wide", "RGB")):
         (home / "pets" / name).mkdir(parents=True)
         Image.effect_noise((20 if name == "grey" else 40, 20), 90).convert(mode).save(home / "pets" / name / "a.jpg")
-    usable, _ = collect()
+    usable, _, _ = collect()
     assert usable[["width", "height", "mode", "format"]].to_numpy().tolist() == [
         [20, 20, "L", "JPEG"],
         [40, 20, "RGB", "JPEG"],
@@ -98,7 +98,7 @@ def test_facts_are_the_files_own(home):
 
 def test_brain_mri_has_25_redundant_copies(data_dir, home):
     shutil.unpack_archive(data_dir / "brain_mri.zip", home / "mri")
-    usable, rejected = collect("folder:mri")
+    usable, rejected, _ = collect("folder:mri")
     assert (rejected["code"] == "duplicate").sum() == 25
     assert len(usable) == 228
 
@@ -108,7 +108,7 @@ def test_the_copy_that_is_kept_stands_for_the_groups_of_all(home, make_images):
     shutil.copy(root / "cat/000.png", root / "cat/copy.png")
     lines = ["path,label,group", "cat/000.png,cat,", "cat/copy.png,cat,g2", "cat/001.png,cat,g1", "cat/002.png,cat,g2"]
     (root / "t.csv").write_text("\n".join([*lines, "dog/000.png,dog,", "dog/001.png,dog,"]))
-    usable, _ = collect("csv:pets/t.csv")
+    usable, _, _ = collect("csv:pets/t.csv")
     groups = dict(zip(usable["path"], usable["group"], strict=True))
     assert groups["pets/cat/000.png"] == groups["pets/cat/002.png"] == "g2"
     assert groups["pets/cat/001.png"] == "g1"
@@ -125,5 +125,5 @@ def test_groups_that_share_a_picture_become_one(home, make_images):
         "cat/002.png,cat,g2",
     ]
     (root / "t.csv").write_text("\n".join([*lines, "dog/000.png,dog,g9", "dog/001.png,dog,g9"]))
-    usable, _ = collect("csv:pets/t.csv")
+    usable, _, _ = collect("csv:pets/t.csv")
     assert set(usable["group"]) == {"g1", "g9"}

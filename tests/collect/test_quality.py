@@ -17,8 +17,11 @@ def manifest(labels, sizes=None, warnings=None):
     return pd.DataFrame(rows)
 
 
+NONE = pd.DataFrame({"image_id": [], "other_id": [], "value": []})
+
+
 def issues(table):
-    return quality.audit(table)["issue"].tolist()
+    return quality.audit(table, NONE)["issue"].tolist()
 
 
 def test_a_clean_set_has_no_issue():
@@ -41,3 +44,10 @@ def test_codes_and_short_words_are_left_alone(one, other):
 def test_imbalance_odd_sizes_and_constant_pictures():
     table = manifest(["a"] * 22 + ["b"] * 2, [(32, 32)] * 23 + [(400, 400)], [[]] * 23 + [["nearly constant"]])
     assert sorted(issues(table)) == ["imbalance", "nearly_constant", "odd_size"]
+
+
+def test_near_copies_are_told_apart_by_their_labels():
+    near = pd.DataFrame({"image_id": ["0", "0", "0"], "other_id": ["2", "1", "gone"], "value": [1.0, 2.0, 3.0]})
+    found = quality.audit(manifest(["cat", "dog"] * 5), near)
+    assert found["issue"].tolist() == ["near_copy", "near_copy_two_labels"]
+    assert "0.png (cat) and 1.png (dog)" in found["message"].iloc[1]

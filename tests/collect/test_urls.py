@@ -57,7 +57,7 @@ def test_what_is_there_is_not_fetched_again(home, server):
     count = len(server[2])
     assert sources.listing("urls:list.csv") == found
     assert len(server[2]) == count
-    usable, rejected = manifest.inspect(Run("t"), found.items)
+    usable, rejected, _ = manifest.inspect(Run("t"), found.items)
     assert len(usable) == 40
     assert rejected.empty
 

@@ -15,7 +15,7 @@ from fastrec.run import Run
 def ready(home, make_images):
     make_images(home / "pets", ["cat", "dog"], per_class=10, size=20)
     run = Run("t")
-    table, _ = manifest.inspect(run, sources.listing("folder:pets").items)
+    table, _, _ = manifest.inspect(run, sources.listing("folder:pets").items)
     return run, table, splits.split(table)
 
 

@@ -12,7 +12,7 @@ from fastrec.run import Run
 def run(home, make_images):
     make_images(home / "pets", ["cat", "dog"], per_class=30, size=16)
     made = Run("t")
-    table, _ = manifest.inspect(made, sources.listing("folder:pets").items)
+    table, _, _ = manifest.inspect(made, sources.listing("folder:pets").items)
     made.write(MANIFEST, table)
     split = splits.split(table)
     made.write(SPLITS, split)

@@ -1,0 +1,80 @@
+"""Near copies: edited versions of a picture are found, other pictures are not."""
+
+import io
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageFilter
+
+from fastrec import images
+from fastrec.collect import duplicates
+
+
+def pictures(count, seed=0):
+    """Make smooth random pictures, as unlike each other as photographs are."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+    return [Image.fromarray(levels).resize((96, 80), Image.Resampling.BICUBIC) for levels in coarse]
+
+
+def jpeg(picture, quality=60):
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality)
+    return Image.open(stream).convert("RGB")
+
+
+EDITS = {
+    "re-encoded": jpeg,
+    "halved": lambda picture: picture.resize((48, 40)),
+    "slightly brighter": lambda picture: picture.point(lambda level: min(255, level + 6)),
+    "blurred": lambda picture: picture.filter(ImageFilter.GaussianBlur(1)),
+    "cropped by a pixel": lambda picture: picture.crop((1, 1, 95, 79)),
+}
+
+
+def found(shown):
+    thumbnails = np.stack([images.resize(np.asarray(picture), duplicates.SIDE) for picture in shown])
+    table = duplicates.pairs([f"{k:04d}" for k in range(len(shown))], thumbnails)
+    return {(int(one), int(other)) for one, other in zip(table["image_id"], table["other_id"], strict=True)}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edited_copies_are_found_and_nothing_else(edit):
+    originals = pictures(200)
+    copies = [EDITS[edit](picture) for picture in originals[:40]]
+    pairs = found([*originals, *copies])
+    right = {(k, 200 + k) for k in range(40)}
+    assert pairs <= right
+    assert len(pairs) >= 38
+
+
+def test_different_pictures_are_no_pairs():
+    assert found(pictures(500)) == set()
+
+
+def test_flat_pictures_pair_only_if_equal():
+    flat = [Image.new("RGB", (20, 20), (level, level, level)) for level in (10, 14, 18, 18)]
+    assert found(flat) == {(2, 3)}
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_for_a_pair(count):
+    assert duplicates.pairs(["x"] * count, np.zeros((count, 16, 16, 3), np.uint8)).empty
+
+
+def test_clusters_hang_together_and_take_the_first_name():
+    table = pd.DataFrame({"image_id": ["b", "c", "x"], "other_id": ["c", "a", "y"]})
+    assert duplicates.clusters(table) == {"a": "a", "b": "a", "c": "a", "x": "x", "y": "x"}
+    assert duplicates.clusters(table.iloc[:0]) == {}
+
+
+def test_real_photographs_make_no_false_pairs_across_classes(data_dir):
+    """Equal hashes pair a dog with a ship; confirmed pairs of CIFAR-10 carry one label."""
+    with zipfile.ZipFile(data_dir / "cifar10.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg") and name[-8:-4] < "0500")
+        shown = [images.decode(archive.read(name)).pixels for name in names]
+    thumbnails = np.stack([images.resize(pixels, duplicates.SIDE) for pixels in shown])
+    table = duplicates.pairs(names, thumbnails)
+    assert (table["image_id"].str.split("/").str[1] == table["other_id"].str.split("/").str[1]).all()
