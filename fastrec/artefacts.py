@@ -260,6 +260,8 @@ class Check(Model):
 
 class Drift(Model):
     state: Literal["ok", "drift", "insufficient_data"]
+    traffic: Literal["real", "self-test", "none"] = "real"  # self-test: only what deploy itself sent to try the service
+    bundle: str = ""  # whose answers are compared: the served one
     checks: list[Check]
     reference_sha256: str
     n_reference: int

@@ -1,14 +1,17 @@
 """The ``fastrec`` command: every call, its exit code, and errors in one sentence.
 
-Exit codes: 0 done, 1 a stage or a picture failed, 2 the call was wrong, 130 and 143 interrupted.
+Exit codes: 0 done, 1 a stage or a picture failed, 2 the call was wrong, 130 and 143 interrupted;
+`fastrec serve` ends with 0 at SIGTERM, which is how a service is stopped.
 Heavy modules are imported inside the commands, so that ``fastrec --help`` answers at once.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -153,7 +156,16 @@ def serve(
     from fastrec.deploy.service import serve as serve_package
     from fastrec.monitor.log import default_url
 
-    serve_package(_package(name), host, port, default_url(_begun(name)))
+    # the service catches the signal, answers what is in flight, and then raises it anew: that is its regular end
+    before = signal.signal(signal.SIGTERM, _ended_well)
+    try:
+        serve_package(_package(name), host, port, default_url(_begun(name)))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ended_well(_number: int, _frame: FrameType | None) -> None:
+    raise typer.Exit(0)
 
 
 @app.command()

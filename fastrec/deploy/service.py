@@ -204,10 +204,10 @@ def serve(package: Path, host: str = "127.0.0.1", port: int = 8000, log_url: str
     FastrecError
         If the address is taken, or reaches beyond this machine without a token.
     """
-    from fastrec.deploy.server import listen, run
+    from fastrec.deploy.server import is_loopback, listen, run
 
     token = os.environ.get("FASTREC_TOKEN") or None
     with listen(host, port, token) as listener:
-        near = listener.getsockname()[0] in LOOPBACK
+        near = is_loopback(listener.getsockname()[0])
         app = create_app(package, log_url, hosts={*LOOPBACK, host} if near else (), token=token)
         run(app, listener)

@@ -158,8 +158,9 @@ def _forget_earlier(log_url: str) -> None:
 def _send_all(run: Run, port: int, drawn: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     rows = []
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)) as connection:
-        for row in engine.progress(drawn.to_dict("records"), len(drawn), "serve"):
-            answer, milliseconds = _send(connection, row["path"], samples.original(run, row["path"], row["image_id"]))
+        sent = zip(drawn.to_dict("records"), samples.uploads(run, drawn["image_id"]), strict=True)
+        for row, data in engine.progress(sent, len(drawn), "serve"):
+            answer, milliseconds = _send(connection, row["path"], data)
             served = np.array([answer["scores"][name] for name in classes])
             rows.append(
                 {

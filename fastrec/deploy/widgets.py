@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastrec import images, plots
+from fastrec.deploy import samples
 from fastrec.deploy.predictor import Answer, Predictor, refusal
 from fastrec.evaluate.widgets import live
 from fastrec.refusals import ImageError
@@ -42,13 +43,12 @@ def answers(run: Run, tried: pd.DataFrame, most: int = 24) -> Figure:
     """
     wrong = tried["predicted"] != tried["label"]
     shown = tried.assign(wrong=wrong).sort_values(["wrong", "score"], ascending=[False, True]).head(most)
-    pictures = [_thumbnail(run, path) for path in shown["path"]]
+    pictures = [_thumbnail(picture) for picture in samples.pixels(run, shown["image_id"])]
     titles = [f"{name} {score:.2f}" for name, score in zip(shown["predicted"], shown["score"], strict=True)]
     return plots.image_grid(pictures, titles, 8, [plots.RED if bad else plots.GREEN for bad in shown["wrong"]])
 
 
-def _thumbnail(run: Run, path: str) -> np.ndarray:
-    pixels = images.decode(images.read_bytes(run.locate(path))).pixels
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
     return images.resize(pixels, min(96, *pixels.shape[:2]), "crop")
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastrec import bundle as bundles
-from fastrec.artefacts import Candidate, Interval, Metrics, stage_folder
+from fastrec.artefacts import Candidate, Interval, Metrics, stage_folder, stage_record
 from fastrec.evaluate import intervals, metrics
 from fastrec.evaluate.predict import misfit
-from fastrec.files import FastrecError
+from fastrec.files import FastrecError, checksum
 from fastrec.run import Run
 
 
 def candidates(run: Run) -> pd.DataFrame:
-    """List every bundle that train and tune left in the run, the best on the valid split first.
+    """List the bundles that the latest train and tune made, the best on the valid split first.
+
+    What earlier settings left in the folders does not compete.  The open stage takes note of both stages'
+    records, so that it counts as stale as soon as one of them ran again.
 
     Returns
     -------
@@ -30,9 +33,7 @@ def candidates(run: Run) -> pd.DataFrame:
     FastrecError
         If no bundle is usable.
     """
-    stages = [run.folder / stage_folder(name) for name in ("train", "tune")]
-    folders = [path.parent for stage in stages for path in stage.glob("[!.]*/model.json")]
-    rows = [_described(run, f"{folder.parent.name}/{folder.name}") for folder in folders]
+    rows = [row for stage in ("train", "tune") for row in _made(run, stage)]
     if not any(row["usable"] for row in rows):
         reason = f" ({rows[0]['bundle']} {rows[0]['note']})" if rows else ""
         raise FastrecError(f"run {run.name!r} has no model to evaluate{reason}: run notebooks/03_train.ipynb first.")
@@ -41,11 +42,31 @@ def candidates(run: Run) -> pd.DataFrame:
     return table.set_index("bundle")
 
 
+def _made(run: Run, stage: str) -> Iterator[dict[str, Any]]:
+    """Describe what a stage made by its own record; one that did not finish made nothing to rely on."""
+    record, path = run.record(stage), run.path(stage_record(stage))
+    if record is None:
+        return
+    if record.state != "done":
+        # its record is noted as it is, so that the open stage becomes stale when it does finish
+        run.note_outside(stage_record(stage).file, checksum(path))
+        yield _unusable(stage_folder(stage), "did not finish")
+        return
+    run.note_input(path)
+    for label in sorted(record.outputs):
+        if (run.folder / label).is_dir():
+            yield _described(run, label)
+
+
+def _unusable(label: str, note: str) -> dict[str, Any]:
+    return {"bundle": label, "architecture": "", "usable": False, "note": note}
+
+
 def _described(run: Run, label: str) -> dict[str, Any]:
     try:
         record = bundles.read_record(run.folder / label)
     except FastrecError:
-        return {"bundle": label, "architecture": "", "usable": False, "note": "has a damaged model.json"}
+        return _unusable(label, "has a damaged model.json")
     note = misfit(run, record) or ("" if "accuracy" in record.valid else "has no accuracy on the valid split")
     return {
         "bundle": label,

@@ -16,6 +16,7 @@ FEWEST = 50  # live rows below which no verdict is given
 THRESHOLD = 0.1  # of Kolmogorov-Smirnov: two normal curves a quarter of a deviation apart
 ALPHA = 0.05  # the chance of any false alarm among all checks
 RESAMPLES = 4_999
+SELF_TEST = "self-test"  # the source of what the deploy stage asks on its own
 
 
 def measure(
@@ -36,11 +37,12 @@ def measure(
     Parameters
     ----------
     reference
-        PREDICTIONS, of the checksum ``reference_sha256``.
+        Test images with the columns of PREDICTIONS, as `fastrec.monitor.reference.served_answers` gives them.
     live
         Rows of the log; refused requests carry no answer and are left out.
     reference_sha256, threshold, alpha, seed
-        ``threshold`` from 0 (same) to 1 (disjoint), ``alpha`` the chance of any false alarm.
+        Checksum of PREDICTIONS; ``threshold`` from 0 (same) to 1 (disjoint), ``alpha`` the chance of any
+        false alarm.
 
     Raises
     ------
@@ -54,8 +56,21 @@ def measure(
     checks = [_numbers(name, reference[name], live[name]) for name in (*STATISTICS, "score")]
     checks.append(_names("predicted", reference["predicted"], live["predicted"], seed))
     state = _decide(checks, threshold, alpha)
-    sizes = {"n_reference": len(reference), "n_live": len(live)}
-    return Drift(state=state, checks=checks, reference_sha256=reference_sha256, **sizes)
+    return Drift(
+        state=state,
+        traffic=_traffic(live),
+        bundle=next(iter(reference["bundle"]), ""),
+        checks=checks,
+        reference_sha256=reference_sha256,
+        n_reference=len(reference),
+        n_live=len(live),
+    )
+
+
+def _traffic(live: pd.DataFrame) -> Literal["real", "self-test", "none"]:
+    if live.empty:
+        return "none"
+    return "self-test" if (live["source"] == SELF_TEST).all() else "real"
 
 
 def _decide(checks: Sequence[Check], threshold: float, alpha: float) -> Literal["ok", "drift", "insufficient_data"]:
@@ -155,4 +170,6 @@ def verdict(drift: Drift) -> str:
         said = f"Drift: {compared} differ in {names}."
     else:
         said = f"No drift to be seen: {compared}."
+    if drift.traffic == "self-test":
+        said = f"Only the deploy stage's own test pictures came in so far: this tries the checks, no visitor. {said}"
     return said + (f"\nNot judged: {'; '.join(silent)}." if silent else "")

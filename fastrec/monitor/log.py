@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ COLUMNS = (
     *("milliseconds", "source", "code", "feedback", "feedback_time"),
 )
 NUMBERS = ("score", "milliseconds", *STATISTICS)
+PASSWORD = "FASTREC_LOG_PASSWORD"  # the environment variable that holds it: a run's records must not
 PATIENCE = 5.0  # seconds to wait while the service writes
 
 _log = table(TABLE, *(column(name) for name in COLUMNS))
@@ -32,6 +34,19 @@ _log = table(TABLE, *(column(name) for name in COLUMNS))
 def default_url(run: Run) -> str:
     """Return the address of the run's own log."""
     return URL.create("sqlite", database=str(run.path(LOG_FILE))).render_as_string(hide_password=False)
+
+
+def address(run: Run, log_url: str = "") -> str:
+    """Return the address of the log to read: ``log_url``, or the run's own where that is empty.
+
+    Raises
+    ------
+    FastrecError
+        If it is no address, or holds a password.
+    """
+    if log_url:
+        _address(log_url)
+    return log_url or default_url(run)
 
 
 def read(url: str, window: int | None = None) -> pd.DataFrame:
@@ -43,7 +58,7 @@ def read(url: str, window: int | None = None) -> pd.DataFrame:
     Parameters
     ----------
     url
-        Such as ``sqlite:////folder/predictions.db``.
+        Such as ``sqlite:////folder/predictions.db``; a password comes from ``FASTREC_LOG_PASSWORD``.
     window
         At most so many rows; None takes all.
 
@@ -104,11 +119,18 @@ def _connect(url: str) -> Iterator[Connection | None]:
 
 def _address(url: str) -> URL:
     try:
-        return make_url(url)
+        address = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise FastrecError(
             f"log_url {url!r} is not a database address: write it like sqlite:////folder/predictions.db."
         ) from error
+    if address.password or address.query.keys() & {"password", "passwd"}:
+        raise FastrecError(
+            "log_url holds a password, which the run's records would show: "
+            f"leave it out there and set {PASSWORD} in the environment."
+        )
+    secret = os.environ.get(PASSWORD)
+    return address.set(password=secret) if secret and address.username else address
 
 
 def _engine(address: URL) -> Engine | None:

@@ -85,4 +85,5 @@ def _answered(bundle: Bundle, rows: pd.DataFrame, pixels: np.ndarray) -> pd.Data
     every = np.arange(len(pixels))
     scores = probabilities(bundle, pixels, every)
     predicted = np.array(bundle.record.classes, object)[scores.argmax(1)]
-    return rows.assign(predicted=predicted, score=scores.max(1), code=None, **measured(pixels, every))
+    answered = {"predicted": predicted, "score": scores.max(1), "code": None, "source": "simulated"}
+    return rows.assign(**answered, **measured(pixels, every))

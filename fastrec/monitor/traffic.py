@@ -9,9 +9,8 @@ import pandas as pd
 
 from fastrec.artefacts import Interval
 from fastrec.evaluate import intervals
-from fastrec.monitor.drift import answered
+from fastrec.monitor.drift import SELF_TEST, answered
 
-SELF_TEST = "self-test"  # the source of what the deploy stage asks on its own
 AHEAD = pd.Timedelta(minutes=5)  # so far a clock may be wrong before it is worth a word
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
 

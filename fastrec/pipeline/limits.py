@@ -61,7 +61,7 @@ def read_limits(text: str) -> Range | Choice | None:
             raise ValueError(f"limits {found[0]} have an empty choice")
         return Choice(words)
     sides = _RANGE.fullmatch(found[1].replace(" ", "").lower())
-    low, high = (side and float(side) for side in sides.groups()) if sides else (None, None)
+    low, high = (float(side) if side else None for side in sides.groups()) if sides else (None, None)
     if (low is None and high is None) or (low is not None and high is not None and low > high):
         raise ValueError(f"limits {found[0]} are no range such as [1..] or [0.1..0.9]")
     return Range(low, high)

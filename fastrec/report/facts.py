@@ -123,15 +123,17 @@ def _read(run: Run, artefact: Any, facts: Facts) -> Any:
 
 
 def _served(run: Run, facts: Facts) -> str | None:
-    from fastrec.deploy.package import read_record  # brings the exporter, and torch with it
-
     if not run.has(PACKAGE):
         return None
+    from fastrec.deploy.package import read_record  # brings onnxruntime
+
     try:
         return str(read_record(run.path(PACKAGE))["label"])
-    except (FastrecError, LookupError, TypeError) as error:
+    except FastrecError as error:
         facts.notes.append(str(error).replace(f"{home()}/", ""))
-        return None
+    except (LookupError, TypeError):
+        facts.notes.append(f"{run.shorten(run.path(PACKAGE))}/model.json is damaged: build the package again.")
+    return None
 
 
 def stage_facts(run: Run) -> list[StageFact]:

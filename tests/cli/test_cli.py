@@ -103,12 +103,25 @@ def test_a_run_prints_the_reports_path_last(call, tiny_home):
     assert index.stat().st_mtime_ns == rendered
 
 
-def test_a_failing_stage_is_one_sentence_and_exit_code_1(call, write_stage):
-    write_stage("collect", ["1 / 0"])
+def test_a_failing_stage_is_one_sentence_and_exit_code_1(call, write_stage, tiny_home):
+    write_stage("collect", ['from fastrec.run import Run\nrun = Run(run_name).start("collect", globals())\n1 / 0'])
     code, out, err = call("run")
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("fastrec: collect failed in cell 3 (ZeroDivisionError")
     assert "Traceback" not in err
+    index = (tiny_home / "reports" / "digits" / "index.html").read_text(encoding="utf-8")
+    assert "collect failed in cell 3 (ZeroDivisionError" in index
+
+
+def test_a_report_that_fails_does_not_hide_why_the_stage_did(call, write_stage, monkeypatch):
+    def broken(run):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("fastrec.report.pages.render_run", broken)
+    write_stage("collect", ["1 / 0"])
+    code, _, err = call("run")
+    assert code == 1
+    assert "collect failed in cell 3 (ZeroDivisionError" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -252,6 +265,13 @@ def test_serve_hands_over_package_address_and_log(call, packaged, monkeypatch):
     assert given[:3] == [packaged.path(PACKAGE), "127.0.0.1", 0]
     assert given[3].startswith("sqlite:///")
     assert given[3].endswith("runs/digits/07_monitor/predictions.db")
+
+
+def test_a_service_that_drained_at_sigterm_ended_well(call, packaged, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("fastrec.deploy.service.serve", lambda *_: signal.raise_signal(signal.SIGTERM))  # as uvicorn
+    assert call("serve", "digits") == (0, "", "")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_promote_and_rollback_say_what_is_served(call, tiny_home, monkeypatch):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastrec.deploy import server, trial
+from fastrec.deploy import server, service, trial
 from fastrec.deploy.guard import MAX_BODY
 from fastrec.files import FastrecError
 
@@ -161,6 +161,15 @@ def test_beyond_this_machine_only_with_a_token(host):
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2", "::1"])
 def test_loopback_needs_none(host):
     assert server.is_loopback(host)
+
+
+@pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", {"127.0.0.1"}), ("127.0.0.2", {"127.0.0.2"})])
+def test_every_address_of_this_machine_checks_whom_a_request_asks_for(host, asked, monkeypatch, package_folder):
+    made = {}
+    monkeypatch.setattr(service, "create_app", lambda *_, **options: made.update(options))
+    monkeypatch.setattr(server, "run", lambda *_: None)
+    service.serve(package_folder, host, 0)
+    assert made["hosts"] == {*service.LOOPBACK} | asked
 
 
 def test_with_a_token_the_service_listens_beyond():

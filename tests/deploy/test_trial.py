@@ -3,12 +3,17 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fastrec.artefacts import DEPLOYMENT, LOG_FILE, PACKAGE, PREDICTIONS
+from fastrec import bundle as bundles
+from fastrec import files, images
+from fastrec.artefacts import BUNDLE, DEPLOYMENT, IMAGES, LOG_FILE, MANIFEST, PACKAGE, PREDICTIONS, SPLITS
+from fastrec.collect.manifest import identity
 from fastrec.deploy import package, recorder, samples, trial, widgets
 from fastrec.deploy.predictor import Predictor
+from fastrec.evaluate.predict import predictions
 from fastrec.files import FastrecError
 from fastrec.monitor import log
 
@@ -69,6 +74,52 @@ def test_changed_and_missing_pictures_are_named(run):
     path.unlink()
     with pytest.raises(FastrecError, match="cannot be read"):
         trial.try_service(run)
+
+
+@pytest.fixture
+def boxed(run):
+    """Turn the run's pictures into a box of each file, as a detector's labels give them."""
+    manifest, splits, cached = run.read(MANIFEST), run.read(SPLITS), np.array(run.read(IMAGES))
+    box = [3.0, 2.0, 15.0, 11.0]
+    names = {}
+    for k, row in manifest.iterrows():
+        data = run.locate(row["path"]).read_bytes()
+        names[row["image_id"]] = identity(data, box)
+        cut = images.crop(images.decode(data).pixels, box)
+        cached[splits["row"][k]] = images.resize(cut, cached.shape[1])
+    manifest["box"] = [box] * len(manifest)
+    manifest["width"], manifest["height"] = 15, 11
+    for table in (manifest, splits):
+        table["image_id"] = table["image_id"].map(names)
+    run.write(MANIFEST, manifest)
+    run.write(SPLITS, splits)
+    with run.writing(IMAGES) as path, path.open("wb") as stream:
+        np.save(stream, cached)
+    bundle = bundles.load(run.path(BUNDLE, "small", "train"))
+    kept = bundle.record.model_dump(exclude={"weights_sha256", "created", "versions", "data_sha256"})
+    with run.writing(BUNDLE, "small", "train") as folder:
+        bundles.save(folder, bundle.weights, **kept, data_sha256=files.checksum(run.path(SPLITS)))
+    run.write(PREDICTIONS, predictions(run, "03_train/small"))
+    return run
+
+
+def test_boxed_pictures_are_packaged_served_and_drawn_as_they_were_cut(boxed):
+    package.build(boxed, "03_train/small")
+    table = trial.try_service(boxed, pictures=4)
+    assert (table["difference"] <= 1e-5).all()
+    drawn = list(samples.pixels(boxed, table["image_id"]))
+    assert {picture.shape for picture in drawn} == {(11, 15, 3)}
+    sent = [images.decode(data).pixels for data in samples.uploads(boxed, table["image_id"])]
+    assert all((one == other).all() for one, other in zip(sent, drawn, strict=True))
+    assert isinstance(widgets.answers(boxed, table), Figure)
+    logged = log.read(recorder.file_url(boxed.path(LOG_FILE)))
+    assert set(logged["width"]) == {15.0}
+
+
+def test_pictures_without_a_box_are_sent_as_their_own_bytes(run):
+    table = run.read(PREDICTIONS)
+    sent = list(samples.uploads(run, table["image_id"]))
+    assert sent == [run.locate(path).read_bytes() for path in table["path"]]
 
 
 def test_service_that_does_not_start_says_why(package_folder, tmp_path):

@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec import bundle as bundles
-from fastrec.artefacts import Baseline, Candidate, Interval, Metrics
+from fastrec.artefacts import Baseline, Candidate, Interval, Metrics, stage_record
 from fastrec.evaluate import compare, metrics, predict
 from fastrec.files import FastrecError
+from fastrec.pipeline import standing
 from fastrec.train import architectures
+
+from .conftest import record
 
 FASTNET, BEST = "03_train/fastnet", "04_tune/best"
 RIGHTS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
@@ -29,8 +32,10 @@ def test_every_bundle_is_listed_the_best_on_valid_first(run):
 
 def test_the_choice_rests_on_valid_accuracy_then_loss_and_never_on_test(run):
     add(run, "untrained", accuracy=0.9, loss=0.29)  # useless on test, better on valid by its record
+    record(run, "train", "fastnet", "untrained")
     assert compare.choose(compare.candidates(run)) == "03_train/untrained"
     add(run, "wider", accuracy=0.91, loss=2.0)
+    record(run, "train", "fastnet", "untrained", "wider")
     assert compare.choose(compare.candidates(run)) == "03_train/wider"
 
 
@@ -40,8 +45,8 @@ def test_bundles_that_cannot_be_judged_are_listed_with_the_reason_and_never_chos
     damaged = run.folder / "04_tune" / "damaged"
     damaged.mkdir()
     (damaged / "model.json").write_text("{")
-    (run.folder / "03_train" / ".fastnet.old").mkdir()
-    (run.folder / "03_train" / ".fastnet.old" / "model.json").write_text("{}")
+    record(run, "train", "fastnet", "stale", "blank")
+    record(run, "tune", "best", "damaged")
     table = compare.candidates(run)
     assert set(table.index) == {FASTNET, BEST, "03_train/stale", "03_train/blank", "04_tune/damaged"}
     assert compare.choose(table) == FASTNET
@@ -49,6 +54,48 @@ def test_bundles_that_cannot_be_judged_are_listed_with_the_reason_and_never_chos
     assert "another split" in notes["03_train/stale"]
     assert "no accuracy" in notes["03_train/blank"]
     assert "damaged" in notes["04_tune/damaged"]
+
+
+def test_what_earlier_settings_left_in_the_folders_does_not_compete(run):
+    add(run, "leftover", accuracy=1.0, loss=0.0)
+    assert set(compare.candidates(run).index) == {FASTNET, BEST}
+    record(run, "tune")
+    assert list(compare.candidates(run).index) == [FASTNET]
+
+
+def test_only_folders_among_a_stages_outputs_are_bundles(run):
+    (run.folder / "03_train" / "history.parquet").write_text("")
+    record(run, "train", "fastnet", "history.parquet")
+    assert set(compare.candidates(run).index) == {FASTNET, BEST}
+
+
+def test_a_stage_that_did_not_finish_takes_no_part_but_is_named(run):
+    record(run, "tune", "best", state="failed")
+    table = compare.candidates(run)
+    assert list(table.index) == [FASTNET, "04_tune"]
+    assert table["note"]["04_tune"] == "did not finish"
+    record(run, "train", "fastnet", state="running")
+    with pytest.raises(FastrecError, match=r"no model to evaluate \(03_train did not finish\): run notebooks/03_train"):
+        compare.candidates(run)
+
+
+def test_a_run_without_stage_records_has_no_candidates(run):
+    for stage in ("train", "tune"):
+        run.path(stage_record(stage)).unlink()
+    with pytest.raises(FastrecError, match="has no model to evaluate"):
+        compare.candidates(run)
+
+
+@pytest.mark.parametrize("before", ["done", "failed"])
+def test_evaluate_is_stale_once_train_or_tune_ran_again(run, before):
+    record(run, "tune", "best", state=before)
+    run.start("evaluate", {})
+    compare.candidates(run)
+    run.finish()
+    noted = run.record("evaluate")
+    assert not [reason for reason in standing._changes(run, noted, {}) if "stage.json" in reason]
+    record(run, "tune", "best", started="now")
+    assert "04_tune/stage.json changed" in list(standing._changes(run, noted, {}))
 
 
 def test_no_usable_bundle_is_an_error_that_names_the_reason_and_the_cure(run):

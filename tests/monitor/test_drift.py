@@ -118,6 +118,19 @@ def test_too_few_rows_are_never_called_no_drift(n_reference, n_live):
         assert drift.verdict(found).startswith("Too little to say")
 
 
+def test_self_tests_and_no_traffic_are_told_apart_from_visitors():
+    old, live = reference(360), reference(200, seed=1)
+    visitors, _ = measure(old, live)
+    selves, _ = measure(old, live.assign(source="self-test"))
+    mixed, _ = measure(old, live.assign(source=["api"] + ["self-test"] * 199))
+    nobody, _ = measure(old, live.iloc[:0])
+    assert [found.traffic for found in (visitors, selves, mixed, nobody)] == ["real", "self-test", "real", "none"]
+    assert selves.checks == visitors.checks
+    assert drift.verdict(selves).startswith("Only the deploy stage's own test pictures came in so far")
+    assert drift.verdict(visitors).startswith("No drift")
+    assert visitors.bundle == "03_train/fastnet"
+
+
 def test_missing_values_are_left_out_and_an_empty_column_is_named():
     live = reference(200, seed=1)
     live["brightness"] = np.nan

@@ -132,11 +132,33 @@ def test_an_address_of_nothing_holds_no_traffic(address, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_driver_names_what_to_install_and_hides_the_password():
+def test_a_missing_driver_names_what_to_install_and_hides_the_password(monkeypatch):
+    monkeypatch.setenv(log.PASSWORD, "secret")
     with pytest.raises(FastrecError) as caught:
-        log.read("postgresql+pg8000://me:secret@localhost/x")
+        log.read("postgresql+pg8000://me@localhost/x")
     assert "pip install pg8000" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:secret@host/x", "postgresql://host/x?user=me&password=secret"])
+def test_a_password_is_refused_where_it_would_be_recorded(url):
+    for ask in (lambda: log.address(Run("toy"), url), lambda: log.read(url), lambda: log.fingerprint(url)):
+        with pytest.raises(FastrecError, match="set FASTREC_LOG_PASSWORD in the environment") as caught:
+            ask()
+        assert "secret" not in str(caught.value)
+
+
+def test_the_password_comes_from_the_environment_where_there_is_a_user(monkeypatch):
+    monkeypatch.setenv(log.PASSWORD, "secret")
+    assert log._address("postgresql://me@host/x").password == "secret"
+    assert log._address("sqlite:////folder/x.db").password is None
+
+
+def test_an_address_is_the_one_given_or_else_the_runs_own():
+    assert log.address(Run("toy"), "sqlite:////folder/x.db") == "sqlite:////folder/x.db"
+    assert log.address(Run("toy")) == log.default_url(Run("toy"))
+    with pytest.raises(FastrecError, match="is not a database address"):
+        log.address(Run("toy"), "predictions.db")
 
 
 def test_the_default_address_is_the_runs_own_file_whatever_its_name(tmp_path, monkeypatch, write):

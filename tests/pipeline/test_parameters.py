@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec.files import FastrecError
+from fastrec.pipeline.limits import Range, read_limits, within
 from fastrec.pipeline.parameters import CallError, Parameter, read_parameters
 
 PLAIN = """\
@@ -51,6 +52,10 @@ def test_parameters_that_papermill_loses_are_found(tiny_home):
         ("float", 3, 3.0),
         ("float", "1e-3", 1e-3),
         ("float | None", None, None),
+        ("float | None", "None", None),
+        ("int | None", "null", None),
+        ("str | None", "None", "None"),
+        ("list[float | None]", ["None", 1], [None, 1.0]),
         ("float | None", 2, 2.0),
         ("bool", True, True),
         ("str", "1e-3", "1e-3"),
@@ -79,6 +84,7 @@ def test_a_fitting_value_is_taken(annotation, value, expected, write_stage):
         ("str", 5),
         ("str", False),
         ("int", None),
+        ("int", "None"),
         ("list[str]", "a"),
         ("list[str]", [1]),
         ("float | None", "none"),
@@ -113,3 +119,87 @@ def test_a_notebook_that_is_none_is_named(tiny_home):
     (tiny_home / "notebooks" / "05_evaluate.ipynb").write_text("{")
     with pytest.raises(FastrecError, match="05_evaluate"):
         read_parameters("evaluate")
+
+
+# ------------------------------------------------------------ limits that the help ends with
+
+
+def limited(annotation, default, text, write_stage):
+    write_stage("train", parameters=f"x: {annotation} = {default!r}  # what it is {text}")
+    return read_parameters("train")["x"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "default", "fitting", "refused"),
+    [
+        ("int", "[1..]", 20, [1, 10**9], [0, -1]),
+        ("float", "[0.01..0.9]", 0.2, [0.01, 0.9, "1e-1"], [0.009, 0.91, 1]),
+        ("float", "[..1e-1]", 0.0, [0.1, -5], [0.11]),
+        ("int", "[-2 .. 2]", 0, [-2, 2], [-3, 3]),
+        ("float | None", "[0..]", None, [None, "None", 0], [-0.1]),
+        ("list[int]", "[8..64]", [16], [[8, 64], []], [[16, 65], [7]]),
+        ("str", "[none|light|strong]", "light", ["none", "strong"], ["", "heavy", "none|light"]),
+        ("str | list[str]", "[a | b]", "a", ["b", ["a", "b"]], ["c", ["a", "c"]]),
+        ("int", "[16|32]", 16, [32], [24]),
+    ],
+)
+def test_limits_at_the_end_of_the_help_are_kept(annotation, text, default, fitting, refused, write_stage):
+    found = limited(annotation, default, text, write_stage)
+    assert found.help == f"what it is {text}"
+    for value in fitting:
+        found.check(value)
+    for value in refused:
+        with pytest.raises(CallError) as caught:
+            found.check(value)
+        assert f"train.x is {value!r}" in str(caught.value)
+        assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "default", "value", "told"),
+    [
+        ("int", "[1..]", 1, 0, "train.x is 0, which is not allowed: take 1 or more."),
+        ("float", "[..0.5]", 0.1, 1, "train.x is 1, which is not allowed: take 0.5 or less."),
+        ("float", "[0.01..0.9]", 0.2, 1.5, "train.x is 1.5, which is not allowed: take from 0.01 to 0.9."),
+        ("str", "[a|b|c]", "a", "d", "train.x is 'd', which is not allowed: take a, b or c."),
+    ],
+)
+def test_a_value_beyond_its_limits_is_told_what_is_allowed(annotation, text, default, value, told, write_stage):
+    with pytest.raises(CallError) as caught:
+        limited(annotation, default, text, write_stage).check(value)
+    assert str(caught.value) == told
+
+
+def test_the_type_is_told_before_the_limits(write_stage):
+    with pytest.raises(CallError, match="which is not int"):
+        limited("int", 5, "[1..]", write_stage).check("many")
+
+
+@pytest.mark.parametrize("text", ["", "in pixels [px]", "[1..3] in pixels", "see [1]", "[]", "old=new, old= drops it"])
+def test_other_help_has_no_limits(text):
+    assert read_limits(text) is None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "text"),
+    [
+        ("int", 0, "[1..]"),
+        ("str", "heavy", "[light|strong]"),
+        ("str", "a", "[1..3]"),
+        ("int", 1, "[3..1]"),
+        ("int", 1, "[..]"),
+        ("int", 1, "[one..two]"),
+        ("int", 1, "[1...3]"),
+        ("str", "a", "[a|]"),
+    ],
+)
+def test_limits_that_are_none_or_that_the_default_breaks_name_the_notebook(annotation, default, text, write_stage):
+    with pytest.raises(FastrecError, match=r"03_train\.ipynb: parameter x "):
+        limited(annotation, default, text, write_stage)
+
+
+@given(st.integers(-50, 50), st.integers(0, 50), st.integers(-200, 200))
+def test_a_range_includes_its_ends_and_nothing_beyond(low, length, value):
+    limits = read_limits(f"help [{low}..{low + length}]")
+    assert limits == Range(low, low + length)
+    assert within(limits, value) is (low <= value <= low + length)

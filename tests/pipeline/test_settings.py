@@ -1,5 +1,6 @@
 import pytest
 
+from fastrec import cli
 from fastrec.pipeline.parameters import CallError
 from fastrec.pipeline.settings import recorded, settle
 
@@ -98,3 +99,14 @@ def test_settings_that_no_longer_fit_name_their_file(write_stage):
     write_stage("train", parameters='run_name: str = "digits"')
     with pytest.raises(CallError, match=r"runs/mine/settings\.json no longer fits"):
         settle(name="mine")
+
+
+@pytest.mark.parametrize("assignment", ["train.rate=2", "train.rate=fast", "train.rats=0.1"])
+def test_what_is_refused_is_never_recorded(assignment, write_stage, capsys):
+    write_stage("train", parameters='run_name: str = "digits"\nrate: float = 0.1  # step size [0..1]')
+    settle(name="mine", assignments=["train.rate=0.5"]).save()
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", "--run", "mine", "--set", assignment])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert settle(name="mine").overrides == {"train": {"rate": 0.5}}

@@ -29,7 +29,8 @@ def test_an_index_answers_what_was_asked(make_run):
     index = render_run(make_run())
     told = text_of(index)
     assert "which of 3 classes does a picture show: cat, dog, owl?" in told
-    assert "Learnt from 36 pictures of digits." in told
+    assert "Learnt from 12 pictures of digits (36 collected)." in told
+    assert "The package serves" not in told
     assert "In 100 new pictures, about 93.0 are named rightly" in told
     assert "95 % interval 92.0 to 94.0; measured on 12 pictures" in told
     assert "always the most frequent class" in told
@@ -61,6 +62,54 @@ def test_a_run_is_shown_from_whatever_it_has(make_run, until):
 
 def test_a_run_that_has_not_begun_has_an_index_too(home):
     assert "No answer yet" in text_of(render_index(Run("new")))
+
+
+def test_before_the_split_the_index_claims_no_learning(make_run):
+    told = text_of(render_run(make_run(until="collect")))
+    assert "Collected: 36 pictures of digits." in told
+    assert "Learnt" not in told
+
+
+@pytest.mark.parametrize(
+    ("traffic", "said"),
+    [
+        ("real", "differ from those it was tested on"),
+        ("self-test", "No visitors yet: only the deploy stage's own test pictures went through the service."),
+        ("none", "No visitors yet: no picture went through the service."),
+    ],
+)
+def test_only_real_traffic_says_something_of_pictures_in_use(make_run, traffic, said):
+    run = make_run()
+    run.path(a.DRIFT).write_text(run.read(a.DRIFT).model_copy(update={"traffic": traffic}).model_dump_json())
+    index = render_index(run)
+    told = text_of(index)
+    assert said in told
+    assert ("pictures in use" in told) is ("that came in" in told) is (traffic == "real")
+    checks = (
+        BeautifulSoup(index.read_text(encoding="utf-8"), "html.parser").find("summary", string="Every check").parent
+    )
+    assert "score cat" in checks.text
+    assert checks.has_attr("open") is (traffic == "real")
+
+
+@pytest.mark.parametrize(("label", "warns"), [("04_tune/best", True), ("03_train/fastnet", False)])
+def test_an_index_says_when_another_bundle_is_served(make_run, label, warns):
+    run = make_run()
+    folder = run.path(a.PACKAGE)
+    folder.mkdir()
+    (folder / "model.json").write_text(f'{{"label": "{label}"}}')
+    told = "The package serves 04_tune/best; the figures on this page are of 03_train/fastnet."
+    assert (told in text_of(render_index(run))) is warns
+
+
+def test_a_damaged_package_is_named_and_the_rest_is_shown(make_run):
+    run = make_run()
+    run.path(a.PACKAGE).mkdir()
+    for content in ("{", "[]", "{}"):
+        (run.path(a.PACKAGE) / "model.json").write_text(content)
+        told = text_of(render_index(run))
+        assert "06_deploy/package/model.json is damaged" in told
+        assert "What is in the data" in told
 
 
 def test_mistakes_are_shown_with_their_pictures(make_run):
