@@ -293,6 +293,9 @@ class StageRecord(Model):
     error: str | None = None
 
 
+ABSENT = "absent"  # the checksum of an input that was not there; should it come, the stage is out of date
+
+
 def stage_record(stage: str) -> Record:
     """Return the name of a stage's own record."""
     return Record(f"{stage_folder(stage)}/stage.json", StageRecord)

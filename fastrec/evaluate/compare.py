@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastrec import bundle as bundles
-from fastrec.artefacts import Candidate, Interval, Metrics, stage_folder, stage_record
+from fastrec.artefacts import ABSENT, Candidate, Interval, Metrics, stage_folder, stage_record
 from fastrec.evaluate import intervals, metrics
 from fastrec.evaluate.predict import misfit
 from fastrec.files import FastrecError, checksum
@@ -46,6 +46,7 @@ def _made(run: Run, stage: str) -> Iterator[dict[str, Any]]:
     """Describe what a stage made by its own record; one that did not finish made nothing to rely on."""
     record, path = run.record(stage), run.path(stage_record(stage))
     if record is None:
+        run.note_outside(stage_record(stage).file, ABSENT)
         return
     if record.state != "done":
         # its record is noted as it is, so that the open stage becomes stale when it does finish

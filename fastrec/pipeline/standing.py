@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psutil
 
 from fastrec import files, provenance
-from fastrec.artefacts import DECISIONS, STAGES, StageRecord, stage_folder
+from fastrec.artefacts import ABSENT, DECISIONS, STAGES, StageRecord, stage_folder
 from fastrec.files import FastrecError
 from fastrec.pipeline.settings import Settings
 from fastrec.run import Run, notebook
@@ -98,7 +98,10 @@ def _changed_input(run: Run, key: str, expected: str) -> Iterator[str]:
 
 def _changed_file(run: Run, key: str, expected: str) -> Iterator[str]:
     path = run.folder / key
-    if not path.exists():
+    if expected == ABSENT:
+        if path.exists():
+            yield f"{key} is new"
+    elif not path.exists():
         yield f"{key} is gone"
     # a database's bytes change by being served from; what a stage read of it has its own fingerprint
     elif path.suffix != ".db" and files.checksum(path) != expected:

@@ -98,6 +98,19 @@ def test_evaluate_is_stale_once_train_or_tune_ran_again(run, before):
     assert "04_tune/stage.json changed" in list(standing._changes(run, noted, {}))
 
 
+def test_evaluate_is_stale_once_tune_ran_for_the_first_time(run):
+    path = run.path(stage_record("tune"))
+    made = path.read_text()
+    path.unlink()
+    run.start("evaluate", {})
+    compare.candidates(run)
+    run.finish()
+    noted = run.record("evaluate")
+    assert "04_tune/stage.json is new" not in list(standing._changes(run, noted, {}))
+    path.write_text(made)
+    assert "04_tune/stage.json is new" in list(standing._changes(run, noted, {}))
+
+
 def test_no_usable_bundle_is_an_error_that_names_the_reason_and_the_cure(run):
     for label in (FASTNET, BEST):
         (run.folder / label / "model.json").write_text("{")
