@@ -1,8 +1,7 @@
 """Every file that passes between stages: its place, its schema and its check.
 
-``Run.read`` and ``Run.write`` take these names and nothing else, so this page is the whole contract
-between one notebook and the next.  Tables are Parquet with an Arrow schema, records are JSON with a
-typed model, arrays are memory-mapped ``.npy`` files, folders hold what several files make together.
+``Run.read`` and ``Run.write`` take these names and nothing else: this page is the whole contract between
+one notebook and the next.  `fastrec.formats` tells what tables, records, arrays and folders are.
 """
 
 from __future__ import annotations
