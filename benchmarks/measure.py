@@ -27,15 +27,15 @@ def rate(work: Callable[[], int]) -> float:
 
 
 def report(
-    title: str, unit: str, found: dict[str, list[float]], ours: str, libraries: tuple[str, ...], digits: int = 1
+    title: str, unit: str, found: dict[str, list[float]], ours: str | None, libraries: tuple[str, ...], digits: int = 1
 ) -> None:
-    """Print one line per contestant, with the median of the round-by-round ratios of ours to it."""
+    """Print a line per contestant; where one is ours, with the median ratio, round by round, of ours to it."""
     print(f"\n{title}")
     for name, values in found.items():
-        ratios = [mine / theirs for mine, theirs in zip(found[ours], values, strict=True)]
+        ratios = [mine / theirs for mine, theirs in zip(found[ours or name], values, strict=True)]
         ratio = (
             ""
-            if name == ours
+            if ours in (None, name)
             else f"  ours is {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
         )
         print(
