@@ -1,6 +1,7 @@
 """Claims: `import fastrec` under 0.5 s, an unchanged `fastrec run` under 5 s, the service ready in under 3 s.
 
-Beside them stand a bare interpreter and a bare `import fastapi`, which no such service can beat.  Needs a finished run: `make run` first, or name another one.
+Beside them stand a bare interpreter and a bare `import fastapi`, which no such service can beat.  Needs a
+finished run: `make run` first, or name another one.
 """
 
 from __future__ import annotations
