@@ -11,6 +11,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from fastrec.run import Run
+
 settings.register_profile("fastrec", deadline=None, max_examples=50)
 settings.load_profile("fastrec")
 
@@ -57,3 +59,20 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("FASTREC_DATA does not name a folder of real picture sets")
     return Path(folder)
+
+
+@pytest.fixture
+def run(home: Path, make_images: Callable[..., Path]) -> Run:
+    """Return a run that is ready to train: two classes that a colour tells apart, split and cached."""
+    from fastrec.artefacts import MANIFEST, SPLITS
+    from fastrec.collect import manifest, sources
+    from fastrec.preprocess import cache, splits
+
+    make_images(home / "pets", ["cat", "dog"], per_class=30, size=16)
+    made = Run("t")
+    table, _, _ = manifest.inspect(made, sources.listing("folder:pets").items)
+    made.write(MANIFEST, table)
+    split = splits.split(table)
+    made.write(SPLITS, split)
+    cache.build(made, table, split, 16)
+    return made
