@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastrec import files, provenance
-from fastrec.artefacts import BundleRecord
 from fastrec.files import FastrecError
 from fastrec.formats import reason
+from fastrec.records import BundleRecord
 
 if TYPE_CHECKING:
     import torch

@@ -15,9 +15,10 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from pydantic import BaseModel
 
 from fastrec import files, formats, provenance
-from fastrec.artefacts import STAGES, StageRecord, stage_folder, stage_record
+from fastrec.artefacts import STAGES, stage_folder, stage_record
 from fastrec.files import FastrecError
 from fastrec.formats import Artefact, Folder, Record, Table
+from fastrec.records import StageRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,8 @@ from fastrec.artefacts import STAGES, stage_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastrec"
-GROUND = {"artefacts", "bundle", "engine", "files", "formats", "images", "plots", "provenance", "refusals", "run"}
+GROUND = {"artefacts", "bundle", "engine", "files", "formats", "images", "labels", "plots"}
+GROUND |= {"provenance", "records", "refusals", "run"}
 TOP = {"pipeline", "report", "cli", "doctor"}
 HOMES = {  # a heavy library and the places that may import it, as beginnings of paths below the package
     "fastai": ("train/", "preprocess/augment.py", "collect/sources/named.py"),

@@ -11,7 +11,8 @@ import torch
 
 from fastrec import bundle as bundles
 from fastrec import files
-from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, SPLITS, CacheInfo, stage_folder
+from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, SPLITS, stage_folder
+from fastrec.records import CacheInfo
 from fastrec.run import Run
 from fastrec.train import architectures
 

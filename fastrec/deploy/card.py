@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from fastrec.artefacts import MANIFEST, METRICS, SPLITS, Interval, Metrics
+from fastrec.artefacts import MANIFEST, METRICS, SPLITS
 from fastrec.bundle import Bundle
+from fastrec.records import Interval, Metrics
 from fastrec.run import Run
 
 _FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")

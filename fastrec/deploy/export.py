@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from fastrec import images
-from fastrec.artefacts import BundleRecord, Preprocessing
 from fastrec.bundle import Bundle
 from fastrec.deploy.predictor import open_session
 from fastrec.files import FastrecError
+from fastrec.records import BundleRecord, Preprocessing
 
 if TYPE_CHECKING:
     import onnx

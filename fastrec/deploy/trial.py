@@ -21,10 +21,11 @@ import numpy as np
 import pandas as pd
 
 from fastrec import engine
-from fastrec.artefacts import DEPLOYMENT, LOG_FILE, PACKAGE, PREDICTIONS, DeployRecord, Parity, Speed
+from fastrec.artefacts import DEPLOYMENT, LOG_FILE, PACKAGE, PREDICTIONS
 from fastrec.deploy import package, recorder, samples
 from fastrec.deploy.predictor import MODEL
 from fastrec.files import FastrecError
+from fastrec.records import DeployRecord, Parity, Speed
 from fastrec.run import Run
 
 SOURCE = "self-test"  # marks these requests in the log

@@ -8,9 +8,10 @@ from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from fastrec import engine, images
-from fastrec.artefacts import CACHE, IMAGES, SPLITS, Baseline
+from fastrec.artefacts import CACHE, IMAGES, SPLITS
 from fastrec.evaluate import metrics
 from fastrec.evaluate.predict import split_rows
+from fastrec.records import Baseline
 from fastrec.run import Run
 
 SIDE = 16  # pixels: what is left of a picture for the nearest neighbour

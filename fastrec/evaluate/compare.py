@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from fastrec import bundle as bundles
-from fastrec.artefacts import ABSENT, Candidate, Interval, Metrics, stage_folder, stage_record
+from fastrec.artefacts import ABSENT, stage_folder, stage_record
 from fastrec.evaluate import intervals, metrics
 from fastrec.evaluate.predict import misfit
 from fastrec.files import FastrecError, checksum
+from fastrec.records import Candidate, Interval, Metrics
 from fastrec.run import Run
 
 

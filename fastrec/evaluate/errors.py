@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fastrec.artefacts import Candidate, Interval, Metrics
+from fastrec.records import Candidate, Interval, Metrics
 
 
 def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:

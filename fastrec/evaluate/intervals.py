@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from fastrec.artefacts import Interval
 from fastrec.files import FastrecError
+from fastrec.records import Interval
 
 FEWEST = 100
 LEVEL = 0.95

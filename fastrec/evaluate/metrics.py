@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from fastrec.artefacts import Interval, PerClass
 from fastrec.evaluate import calibration, intervals
+from fastrec.records import Interval, PerClass
 
 N_BOOT = 1000
 

@@ -9,9 +9,10 @@ import pandas as pd
 
 from fastrec import bundle as bundles
 from fastrec import engine, images
-from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, PREDICTIONS, SPLITS, BundleRecord, CacheInfo
+from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, PREDICTIONS, SPLITS
 from fastrec.bundle import Bundle
 from fastrec.files import FastrecError, checksum
+from fastrec.records import BundleRecord, CacheInfo
 from fastrec.run import Run
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fastrec.artefacts import STATISTICS, Check, Drift
+from fastrec.artefacts import STATISTICS
 from fastrec.files import FastrecError
+from fastrec.records import Check, Drift
 
 FEWEST = 50  # live rows below which no verdict is given
 THRESHOLD = 0.1  # of Kolmogorov-Smirnov: two normal curves a quarter of a deviation apart

@@ -7,9 +7,9 @@ from typing import Literal
 
 import pandas as pd
 
-from fastrec.artefacts import Interval
 from fastrec.evaluate import intervals
 from fastrec.monitor.drift import SELF_TEST, answered
+from fastrec.records import Interval
 
 AHEAD = pd.Timedelta(minutes=5)  # so far a clock may be wrong before it is worth a word
 QUANTILES = (0.5, 0.95, 0.99, 1.0)

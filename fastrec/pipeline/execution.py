@@ -19,10 +19,11 @@ from papermill.iorw import papermill_io
 from traitlets import default
 
 from fastrec import files
-from fastrec.artefacts import StageRecord, stage_folder, stage_record
+from fastrec.artefacts import stage_folder, stage_record
 from fastrec.files import FastrecError
 from fastrec.pipeline.interruption import Interrupted, Interruption
 from fastrec.pipeline.progress import LogProgress
+from fastrec.records import StageRecord
 from fastrec.run import PIPELINE_HOLDS, ROOT, Run, home
 
 SAVE_SECONDS = 2.0

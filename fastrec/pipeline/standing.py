@@ -11,9 +11,10 @@ from typing import Any, Literal
 import psutil
 
 from fastrec import files, provenance
-from fastrec.artefacts import ABSENT, DECISIONS, STAGES, StageRecord, stage_folder
+from fastrec.artefacts import ABSENT, DECISIONS, STAGES, stage_folder
 from fastrec.files import FastrecError
 from fastrec.pipeline.settings import Settings
+from fastrec.records import StageRecord
 from fastrec.run import Run, notebook
 
 State = Literal["done", "stale", "running", "interrupted", "failed", "never ran"]

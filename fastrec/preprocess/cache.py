@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from fastrec import engine, images
-from fastrec.artefacts import CACHE, IMAGES, CacheInfo, Resize
+from fastrec.artefacts import CACHE, IMAGES
 from fastrec.collect.manifest import identity
 from fastrec.files import FastrecError
+from fastrec.records import CacheInfo, Resize
 from fastrec.run import Run
 
 

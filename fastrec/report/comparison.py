@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastrec.artefacts import DEPLOYMENT, METRICS, SPLITS, STAGES, DeployRecord, Interval, Metrics
+from fastrec.artefacts import DEPLOYMENT, METRICS, SPLITS, STAGES
 from fastrec.files import FastrecError
+from fastrec.records import DeployRecord, Interval, Metrics
 from fastrec.report import words
 from fastrec.run import Run
 

@@ -23,14 +23,11 @@ from fastrec.artefacts import (
     SPLITS,
     SPLITS_ORDER,
     STAGES,
-    DeployRecord,
-    Drift,
-    Metrics,
-    StageRecord,
     stage_folder,
 )
 from fastrec.files import FastrecError
 from fastrec.plots import png
+from fastrec.records import DeployRecord, Drift, Metrics, StageRecord
 from fastrec.run import Run, home
 
 MOST_CLASSES = 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastrec.artefacts import Interval
+from fastrec.records import Interval
 
 
 def count(number: float) -> str:

@@ -16,8 +16,9 @@ from fastai.metrics import F1Score, accuracy
 from fastai.torch_core import set_seed
 
 from fastrec import bundle, files
-from fastrec.artefacts import BUNDLE, CACHE, SPLITS, BundleRecord, Preprocessing, stage_folder
+from fastrec.artefacts import BUNDLE, CACHE, SPLITS, stage_folder
 from fastrec.files import FastrecError
+from fastrec.records import BundleRecord, Preprocessing
 from fastrec.run import Run
 from fastrec.train import architectures
 from fastrec.train.history import History

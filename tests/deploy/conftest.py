@@ -13,7 +13,8 @@ from PIL import Image
 
 from fastrec import bundle as bundles
 from fastrec import files, images
-from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, PREDICTIONS, SPLITS, CacheInfo
+from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, PREDICTIONS, SPLITS
+from fastrec.records import CacheInfo
 from fastrec.run import Run
 
 CLASSES = ["$bee$", "<img src=x onerror=alert(1)>", "ant", "дом"]

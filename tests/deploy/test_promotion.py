@@ -5,10 +5,11 @@ import json
 import pytest
 
 from fastrec import files
-from fastrec.artefacts import PACKAGE, StageRecord, stage_record
+from fastrec.artefacts import PACKAGE, stage_record
 from fastrec.deploy import export, package, promotion
 from fastrec.deploy.predictor import Predictor
 from fastrec.files import FastrecError
+from fastrec.records import StageRecord
 
 
 @pytest.fixture(autouse=True, scope="module")

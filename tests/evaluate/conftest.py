@@ -6,7 +6,8 @@ import pytest
 import toy
 
 from fastrec import files
-from fastrec.artefacts import StageRecord, stage_folder, stage_record
+from fastrec.artefacts import stage_folder, stage_record
+from fastrec.records import StageRecord
 from fastrec.run import Run
 
 

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec import bundle as bundles
-from fastrec.artefacts import Baseline, Candidate, Interval, Metrics, stage_record
+from fastrec.artefacts import stage_record
 from fastrec.evaluate import compare, metrics, predict
 from fastrec.files import FastrecError
 from fastrec.pipeline import standing
+from fastrec.records import Baseline, Candidate, Interval, Metrics
 from fastrec.train import architectures
 
 from .conftest import record

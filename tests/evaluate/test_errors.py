@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 import toy
 
-from fastrec.artefacts import Interval, Metrics
 from fastrec.evaluate import baselines, compare, errors, metrics, predict
+from fastrec.records import Interval, Metrics
 
 TABLE = pd.DataFrame(
     [

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from fastrec.artefacts import Interval, PerClass
 from fastrec.evaluate import intervals, metrics
+from fastrec.records import Interval, PerClass
 
 CLASSES = ["a", "b", "c", "d"]
 PAIRS = st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=2, max_size=60)

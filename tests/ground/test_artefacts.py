@@ -6,9 +6,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from fastrec import artefacts
-from fastrec.artefacts import STAGES, Interval, stage_folder, stage_record
+from fastrec import artefacts, records
+from fastrec.artefacts import STAGES, stage_folder, stage_record
 from fastrec.formats import Array, Folder, Model, Record, Table, reason
+from fastrec.records import Interval
 
 PLACES = {
     "MANIFEST": "01_collect/manifest.parquet",
@@ -46,22 +47,22 @@ def test_every_table_has_the_columns_of_the_contract(name, columns):
 
 
 def test_metrics_hold_the_figures_of_the_contract_each_with_its_interval():
-    fields = artefacts.Metrics.model_fields
+    fields = records.Metrics.model_fields
     assert all(fields[name].annotation is Interval for name in FIGURES.split())
     assert {"bundle", "n", "per_class", "baselines", "candidates"} <= set(fields)
     assert {"value", "low", "high"} <= set(Interval.model_fields)
-    assert {"precision", "recall", "f1", "support"} == set(artefacts.PerClass.model_fields)
+    assert {"precision", "recall", "f1", "support"} == set(records.PerClass.model_fields)
 
 
 def test_drift_checks_and_stage_records_hold_what_the_contract_names():
-    assert {"statistic", "threshold", "drifted", "n_reference", "n_live"} <= set(artefacts.Check.model_fields)
+    assert {"statistic", "threshold", "drifted", "n_reference", "n_live"} <= set(records.Check.model_fields)
     named = {"state", "parameters", "inputs", "outputs", "seconds", "peak_memory", "versions", "seed"}
-    assert named <= set(artefacts.StageRecord.model_fields)
+    assert named <= set(records.StageRecord.model_fields)
 
 
 def test_bundle_records_hold_what_the_contract_names():
     named = {"architecture", "classes", "preprocessing", "thresholds", "temperature", "run", "versions"}
-    assert named <= set(artefacts.BundleRecord.model_fields)
+    assert named <= set(records.BundleRecord.model_fields)
 
 
 def test_stages_number_themselves():
@@ -79,13 +80,21 @@ def test_no_two_artefacts_share_a_file():
 
 
 def test_every_table_is_of_types_that_parquet_and_pandas_keep():
-    kinds = {pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.list_(pa.string()), pa.list_(pa.float64())}
+    kinds = {
+        pa.string(),
+        pa.int64(),
+        pa.float64(),
+        pa.bool_(),
+        pa.binary(),
+        pa.list_(pa.string()),
+        pa.list_(pa.float64()),
+    }
     tables = [artefact for artefact in every() if isinstance(artefact, Table)]
     assert all(set(table.schema.types) <= kinds for table in tables)
 
 
 def test_every_record_refuses_unknown_fields_and_not_a_number():
-    models = [kind for kind in vars(artefacts).values() if isinstance(kind, type) and issubclass(kind, Model)]
+    models = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, Model)]
     assert all(kind.model_config["extra"] == "forbid" for kind in models)
     for wrong in ({"value": float("nan")}, {"value": 1.0, "colour": "red"}):
         with pytest.raises(ValidationError):
@@ -95,7 +104,7 @@ def test_every_record_refuses_unknown_fields_and_not_a_number():
 
 def test_a_reason_is_one_line_that_names_the_field():
     with pytest.raises(ValidationError) as caught:
-        artefacts.Baseline.model_validate({"accuracy": {"value": "x"}, "macro_f1": {"value": 1}, "what": "w"})
+        records.Baseline.model_validate({"accuracy": {"value": "x"}, "macro_f1": {"value": 1}, "what": "w"})
     assert reason(caught.value).startswith("accuracy.value: Input should be a valid number")
     assert reason(ValueError("first line.\nsecond")) == "first line"
     assert reason(EOFError()) == "EOFError"

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from fastrec import bundle as bundles
-from fastrec.artefacts import Preprocessing
 from fastrec.files import FastrecError
+from fastrec.records import Preprocessing
 
 FIELDS = {
     "name": "fastnet",

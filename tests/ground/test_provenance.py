@@ -145,7 +145,7 @@ def test_a_cell_that_is_no_python_is_named(notebook):
 def test_the_real_package_is_reached_through_imports_inside_functions():
     reached = provenance._reached_from(provenance._imported(ast.parse("def f():\n    from fastrec import bundle\n")))
     names = {path.name for path in reached}
-    assert {"bundle.py", "files.py", "artefacts.py", "provenance.py"} <= names
+    assert {"bundle.py", "files.py", "records.py", "provenance.py"} <= names
     assert "run.py" not in names
 
 

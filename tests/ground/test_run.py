@@ -30,10 +30,10 @@ from fastrec.artefacts import (
     REJECTED,
     SPLITS,
     STAGES,
-    CacheInfo,
     stage_folder,
 )
 from fastrec.files import FastrecError
+from fastrec.records import CacheInfo
 from fastrec.run import PIPELINE_HOLDS, Run, home, notebook
 
 INFO = CacheInfo(n=1, size=8, resize="squish", mean=[0.5] * 3, std=[0.2] * 3, classes=["a"])

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fastrec.artefacts import DRIFT, Drift
+from fastrec.artefacts import DRIFT
 from fastrec.files import FastrecError
 from fastrec.monitor import drift
+from fastrec.records import Drift
 
 from .conftest import reference
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fastrec.artefacts import Interval
+from fastrec.records import Interval
 from fastrec.report import words
 
 
