@@ -38,6 +38,9 @@ serve: $(READY)  ## serve the model of RUN (default digits) at http://127.0.0.1:
 bench: $(READY) run  ## run every benchmark beside its peer
 	$(BIN)/python benchmarks/loaders.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python -m uv pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	$(BIN)/python benchmarks/collect.py
 
 notebooks: $(READY)  ## execute the notebooks on the built-in data and keep their outputs in the repository
 	@rm -rf .cache/notebooks

@@ -15,29 +15,35 @@ from pathlib import Path
 
 import measure
 
+SIZES = {32: ("cifar10", 200), 128: ("imagenette160", 128), 224: ("imagenette160", 64)}  # set, pictures of each class
 
-def pictures(folder: Path) -> tuple[Path, int]:
-    """Return class folders of real pictures and their size: 2,000 of CIFAR-10, else the digits."""
-    data = os.environ.get("FASTREC_DATA")
-    if data and (Path(data) / "cifar10.zip").is_file():
-        with zipfile.ZipFile(Path(data) / "cifar10.zip") as archive:
-            names = [name for name in archive.namelist() if name.endswith(".jpg") and name[-8:-4] < "0200"]
-            archive.extractall(folder, names)
-        return folder / "train", 32
-    print("FASTREC_DATA names no cifar10.zip: the built-in digits are used")
-    from fastrec.collect.sources import listing
 
-    listing("digits")
-    return Path(os.environ["FASTREC_HOME"]) / "data" / "digits", 32
+def pictures(name: str, most: int, folder: Path) -> Path:
+    """Return class folders with the first pictures of each class of a real set, else the built-in digits."""
+    archive = Path(os.environ.get("FASTREC_DATA", "")) / f"{name}.zip"
+    if not archive.is_file():
+        print(f"FASTREC_DATA names no {name}.zip: the built-in digits are used")
+        from fastrec.collect.sources import listing
+
+        listing("digits")
+        return Path(os.environ["FASTREC_HOME"]) / "data" / "digits"
+    with zipfile.ZipFile(archive) as opened:
+        members: dict[str, list[str]] = {}
+        for member in sorted(opened.namelist()):
+            if member.lower().endswith((".jpg", ".jpeg")):
+                members.setdefault(member.rpartition("/")[0], []).append(member)
+        for found in members.values():
+            opened.extractall(folder, found[:most])
+    return folder / "train"
 
 
 def main(rounds: int = 5) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["FASTREC_HOME"] = folder
-        root, size = pictures(Path(folder) / "pictures")
-        found = measure.alternate(
-            {"fastrec": ours(root, size), "fastai": fastai(root, size), "torchvision": torchvision(root, size)}, rounds
-        )
+    for size, (name, most) in SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["FASTREC_HOME"] = folder
+            root = pictures(name, most, Path(folder) / "pictures")
+            makers = {"fastrec": ours, "fastai": fastai, "torchvision": torchvision}
+            found = measure.alternate({name: make(root, size) for name, make in makers.items()}, rounds)
         measure.report(
             f"images per second at {size} px", "images/s", found, "fastrec", ("fastai", "torchvision", "torch")
         )

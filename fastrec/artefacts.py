@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from fastrec.formats import Array, Folder, Record, Table
-from fastrec.records import CacheInfo, DeployRecord, Drift, Metrics, StageRecord
+from fastrec.records import CacheInfo, DataCard, DeployRecord, Drift, Metrics, StageRecord
 
 STAGES = ("collect", "preprocess", "train", "tune", "evaluate", "deploy", "monitor")
 SPLITS_ORDER = ("train", "valid", "test")
@@ -51,6 +51,8 @@ QUALITY = Table(
     "01_collect/quality.parquet", _columns(issue=TEXT, image_id=TEXT, other_id=TEXT, value=REAL, message=TEXT)
 )
 
+CARD = Record("01_collect/card.json", DataCard)
+
 STATISTICS = ("width", "height", "brightness", "contrast", "sharpness", "saturation")
 SEEN = Table(  # what one decode told about each content, so that none is decoded twice
     "01_collect/seen.parquet",
@@ -66,6 +68,7 @@ SEEN = Table(  # what one decode told about each content, so that none is decode
         width=WHOLE,
         height=WHOLE,
         **dict.fromkeys(STATISTICS[2:], REAL),  # of the picture at 64 pixels, see fastrec.images.statistics
+        decoder=TEXT,  # fingerprint of the decoder that told this: what another told counts no more
     ),
 )
 

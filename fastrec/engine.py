@@ -1,21 +1,28 @@
-"""Where many items are mapped: in this process or over local processes, always in order."""
+"""Where many items are mapped: over local processes, in order, so that no item costs more than itself.
+
+Files from strangers end a decoder's process, fill its memory or keep it busy for hours.  So items are never
+mapped in this process: light children do it, each under a limit of memory and of time per item.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import pickle
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fastrec.files import FastrecError
+from fastrec.children import Child, Lost
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-START = 2.0  # seconds that starting processes takes: work that is over sooner stays in this process
+SECONDS = 30.0  # for one item
+MEMORY = 4 * 2**30  # address space of a child, in bytes: the largest picture that is decoded takes half of it
+CHUNK = 32  # most items sent together: few, since they are all tried again if one of them ends its child
+PAYS = 8  # items for which it pays to start one more child
 
 
 def workers() -> int:
@@ -23,60 +30,130 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def start(count: int) -> None:
+    """Start the children that will map ``count`` items: they load while this process prepares the items."""
+    Child.start(_children(count), MEMORY)
+
+
+def _children(count: int, processes: int | None = None) -> int:
+    return min(processes or workers(), -(-count // PAYS))
+
+
 def map_items(
-    function: Callable[[Item], Result], items: Sequence[Item], processes: int | None = None
-) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item, in the items' order.
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    processes: int | None = None,
+    seconds: float = SECONDS,
+    memory: int = MEMORY,
+) -> Generator[Result | Lost, None, None]:
+    """Yield ``function(item)`` for each item, in the items' order, or `Lost` for one that ended its process.
+
+    Children stay for a while for the next call.  Close the iterator to stop early.
 
     Parameters
     ----------
     function
-        A module-level function: it is sent to other processes by name.
+        A function of a module (or a ``partial`` of one) that loads quickly: it is sent by name.
     items
-        Sent in chunks.
+        Plain values, sent in chunks.
     processes
-        How many; None begins in this process and moves on to all processors if much is left to do.
+        How many; None for one per processor.
+    seconds, memory
+        Limits of one item, and of one child in bytes.  Windows knows neither, macOS no memory limit.
 
     Raises
     ------
+    Exception
+        What ``function`` raised, in the place of its item.
     FastrecError
-        If a worker process was ended from outside, as a system short of memory does.
+        If no child can be started.
     """
-    done = 0
-    if processes is None:
-        for result in _while_quick(function, items):
-            done += 1
-            yield result
-    elif processes == 1:
-        yield from map(function, items)
-        return
-    if done < len(items):
-        yield from _over_processes(function, items[done:], processes or workers())
+    count = _children(len(items), processes)
+    chunk = max(1, min(CHUNK, len(items) // (4 * max(1, count))))
+    task = _Task(pickle.dumps((function, seconds)), memory, items, chunk)
+    threads = [threading.Thread(target=task.work, daemon=True) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+        yield from task.results()
+    finally:
+        task.stop()
+        for thread in threads:
+            thread.join()
 
 
-def _while_quick(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Work in this process until it is clear that the rest would pay for starting others."""
-    spent = 0.0
-    for done, item in enumerate(items, start=1):
-        began = time.perf_counter()
-        result = function(item)
-        spent += time.perf_counter() - began
-        yield result
-        left = spent / done * (len(items) - done)
-        if workers() > 1 and spent > START / 4 and left * (1 - 1 / workers()) > START:
-            return
+@dataclass
+class _Task:
+    """One call of `map_items`: its threads take chunks, give each to a child and deliver what it returns."""
 
+    setup: bytes
+    memory: int
+    items: Sequence[Any]
+    chunk: int
+    taken: int = 0
+    stopped: bool = False
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    delivered: queue.SimpleQueue[tuple[int, list[tuple[bool, Any]]]] = field(default_factory=queue.SimpleQueue)
+    busy: set[Child] = field(default_factory=set)
 
-def _over_processes(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
-    # spawn, not fork: a notebook's process may hold threads and locks that a fork would copy half-way
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        chunk = max(1, min(256, len(items) // (processes * 8)))
+    def results(self) -> Iterator[Any]:
+        waiting: dict[int, list[tuple[bool, Any]]] = {}
+        place = 0
+        while place < len(self.items):
+            while place not in waiting:
+                start, results = self.delivered.get()
+                waiting[start] = results
+            results = waiting.pop(place)
+            place += len(results)
+            for good, value in results:
+                if not good:
+                    raise value
+                yield value
+
+    def work(self) -> None:
+        """Work through chunks until none is left."""
+        while (start := self._take()) is not None:
+            try:
+                self._map(start, list(self.items[start : start + self.chunk]))
+            except Exception as error:  # belongs to whoever reads the results
+                self.delivered.put((start, [(False, error)]))
+
+    def _take(self) -> int | None:
+        with self.guard:
+            start, self.taken = self.taken, self.taken + self.chunk
+        return None if self.stopped or start >= len(self.items) else start
+
+    def _map(self, start: int, chunk: list[Any], again: bool = False) -> None:
+        """Have a child map a chunk; if it dies, what is left has a second chance, one by one.
+
+        That shows whose fault it was; and a process may die of what others do to the system's memory.
+        """
+        child, done = Child.ready(self.setup, self.memory), 0
+        with self.guard:
+            self.busy.add(child)
         try:
-            yield from pool.map(function, items, chunksize=chunk)
-        except BrokenProcessPool as error:
-            cause = """memory ran out, or the calling script lacks 'if __name__ == "__main__":'"""
-            raise FastrecError(f"a worker process ended ({cause}): mend that and run again.") from error
+            for results in child.map([] if self.stopped else chunk):
+                self.delivered.put((start + done, results))
+                done += len(results)
+        finally:
+            with self.guard:
+                self.busy.discard(child)
+        if done == len(chunk):
+            child.rest()
+            return
+        fault = child.end()
+        for place in range(done, 0 if self.stopped else len(chunk)):
+            if again:
+                self.delivered.put((start + place, [(True, fault)]))
+            else:
+                self._map(start + place, [chunk[place]], again=True)
+
+    def stop(self) -> None:
+        """End the children at once, if any still works."""
+        with self.guard:
+            self.stopped = True
+            for child in self.busy:
+                child.process.kill()
 
 
 def progress(items: Iterable[Any], total: int, what: str, unit: str = "image") -> Iterator[Any]:

@@ -6,6 +6,7 @@ Needs NumPy and Pillow only, so that a deployed package decodes exactly as train
 from __future__ import annotations
 
 import ctypes
+import importlib
 import io
 import logging
 import os
@@ -29,6 +30,8 @@ MAX_BYTES = 256 * 2**20
 MIN_SIDE = 8
 MAX_ASPECT = 100
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+# Beside a padded picture: the grey of YOLO's letterbox, near the mean of photographs, so near zero once normalised.
+PADDING = 114
 
 
 def _quiet() -> None:
@@ -42,7 +45,8 @@ def _quiet() -> None:
 
 
 _quiet()
-Image.init()
+for _name in ("Jpeg", "Png", "Gif", "Bmp", "WebP", "Tiff", "Ppm", "Avif"):  # Image.init() takes twice as long
+    importlib.import_module(f"PIL.{_name}ImagePlugin")
 _ALLOWED = tuple(name for name in FORMATS if name in Image.OPEN)
 _UPRIGHT = {  # what undoes an EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -117,7 +121,7 @@ def decode(data: bytes) -> Picture:
     if kind == "PNG" and b"IEND" not in data:
         notes.append("end of file is missing")
     step = max(1, min(pixels.shape[:2]) // 64)  # a glance at some 64 x 64 points is enough
-    if pixels[::step, ::step].std((0, 1)).max() < 1.0:
+    if all(pixels[::step, ::step, channel].std() < 1.0 for channel in range(3)):
         notes.append("nearly constant")
     return Picture(pixels, kind, mode, tuple(notes))
 
@@ -233,7 +237,8 @@ def resize(pixels: np.ndarray, size: int, rule: str = "squish") -> np.ndarray:
     size
         Side of the result in pixels.
     rule
-        ``squish`` stretches, ``crop`` takes the largest centred square first.
+        ``squish`` stretches, ``crop`` takes the largest centred square first, ``pad`` keeps the whole
+        picture in its proportions, centred between bars of the grey `PADDING`.
 
     Returns
     -------
@@ -244,10 +249,21 @@ def resize(pixels: np.ndarray, size: int, rule: str = "squish") -> np.ndarray:
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         pixels = pixels[top : top + side, left : left + side]
-    if pixels.shape[:2] == (size, size):
+    down, across = fitted(pixels.shape[0], pixels.shape[1], size) if rule == "pad" else (size, size)
+    if pixels.shape[:2] != (down, across):
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        pixels = np.asarray(image.resize((across, down), Image.Resampling.BILINEAR))
+    if rule != "pad":
         return np.ascontiguousarray(pixels)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    bars = [((size - side) // 2, (size - side + 1) // 2) for side in (down, across)]
+    return np.pad(pixels, (*bars, (0, 0)), constant_values=PADDING)
+
+
+def fitted(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return height and width of a picture whose longer side becomes ``size``, the other rounded, halves up."""
+    longest = max(height, width)
+    down, across = (max(1, (2 * side * size + longest) // (2 * longest)) for side in (height, width))
+    return down, across
 
 
 def statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -269,12 +285,14 @@ def statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _measure(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    scaled = np.asarray(pixels, np.float32) / 255.0
-    luma = scaled @ np.array([0.299, 0.587, 0.114], np.float32)
-    steps = np.abs(np.diff(luma, axis=1)).mean((1, 2)) + np.abs(np.diff(luma, axis=2)).mean((1, 2))
+    red, green, blue = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))  # by channel: many times faster to add up
+    weights = np.array([0.299, 0.587, 0.114], np.float32) / np.float32(255)
+    luma = red * weights[0] + green * weights[1] + blue * weights[2]
+    down, across = np.abs(luma[:, 1:] - luma[:, :-1]), np.abs(luma[:, :, 1:] - luma[:, :, :-1])
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return {
         "brightness": luma.mean((1, 2)),
         "contrast": luma.std((1, 2)),
-        "sharpness": steps / 2,
-        "saturation": (scaled.max(-1) - scaled.min(-1)).mean((1, 2)),
+        "sharpness": (down.mean((1, 2)) + across.mean((1, 2))) / 2,
+        "saturation": spread.mean((1, 2), dtype=np.float32) / np.float32(255),
     }

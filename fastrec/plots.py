@@ -74,6 +74,20 @@ def image_grid(
         return figure
 
 
+def image_rows(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]]) -> Figure:
+    """Draw rows of uint8 pictures (height, width, 3): the row's name at the left, a title above each that has one."""
+    columns = max((len(images) for _, images, _ in rows), default=1)
+    with canvas(max(1, len(rows)), columns, (0.9 + columns * 0.76, len(rows) * 0.87), squeeze=False) as (figure, axes):
+        for axis in axes.flat:
+            axis.axis("off")
+        for line, (name, images, titles) in zip(axes, rows, strict=False):
+            line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", weight="bold")
+            for k, (axis, image) in enumerate(zip(line, images, strict=False)):
+                axis.imshow(image, interpolation="nearest")
+                axis.set_title(titles[k] if k < len(titles) else "", fontsize=7, pad=2)
+        return figure
+
+
 def class_counts(counts: pd.DataFrame) -> Figure:
     """Draw how many images each class (index) has, stacked by column, such as the splits."""
     shown = counts.iloc[:40]
@@ -118,18 +132,24 @@ def history(table: pd.DataFrame) -> Figure:
         return figure
 
 
-def confusion(matrix: Sequence[Sequence[int]] | np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw a confusion matrix (rows: label, columns: predicted) coloured by the row's share."""
+def confusion(
+    matrix: Sequence[Sequence[int]] | np.ndarray, classes: Sequence[str], support: Sequence[int] | None = None
+) -> Figure:
+    """Draw a confusion matrix (rows: label, columns: predicted) coloured by the row's share.
+
+    With several labels per picture the rows do not sum to the pictures of their label: ``support`` tells them.
+    """
     counts = np.asarray(matrix)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    totals = counts.sum(1) if support is None else np.asarray(support)
+    shares = counts / np.maximum(totals, 1)[:, None]
     side = min(12.0, 2.2 + 0.42 * len(classes))
     with canvas(size=(side, side)) as (figure, axis):
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         names = [plain(name, 14) for name in classes]
         axis.set_xticks(range(len(names)), names, rotation=60, ha="right")
         axis.set_yticks(range(len(names)), names)
-        axis.set_xlabel("predicted")
-        axis.set_ylabel("label")
+        axis.set_xlabel("predicted" if support is None else "diagonal: found; elsewhere: wrongly added")
+        axis.set_ylabel("label" if support is None else "pictures with this label")
         axis.grid(visible=False)
         if len(classes) <= 30:
             _write_counts(axis, counts, shares)

@@ -72,9 +72,21 @@ def code_fingerprint(notebook: Path) -> str:
     and so do the data files (pages, templates) of every sub-package that is reached.
     """
     tree = _parsed(notebook_code(notebook)[1], notebook)
-    digest = hashlib.sha256(ast.dump(tree).encode())
     reached = _reached_from(_imported(tree))
-    for path in sorted(reached | _data_files(reached)):
+    return _fingerprint(ast.dump(tree), reached | _data_files(reached))
+
+
+def decoder_fingerprint(module: Path) -> str:
+    """Return a sha256 over a fastrec module that decodes, all that it reaches by imports, and Pillow's version.
+
+    What was decoded under another fingerprint may differ; Pillow's wheels bring their own codecs.
+    """
+    return _fingerprint(f"pillow {versions()['pillow']}", _reached_from({module}))
+
+
+def _fingerprint(first: str, paths: set[Path]) -> str:
+    digest = hashlib.sha256(first.encode())
+    for path in sorted(paths):
         digest.update(f"{path.relative_to(PACKAGE)}\0{_digest_of(path, path.stat().st_mtime_ns)}".encode())
     return digest.hexdigest()
 

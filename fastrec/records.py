@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fastrec.formats import Model
 
 Resize = Literal["squish", "crop", "pad"]
+
+
+class SourceCard(Model):
+    """Where some of the pictures come from, and under which terms."""
+
+    source: str
+    fingerprint: str
+    images: int  # usable ones
+    licence: str
+    licence_from: str  # the file that says so, or who
+
+
+class DataCard(Model):
+    """What a reader should know of a data set before trusting what was learnt from it; see `fastrec.collect.card`."""
+
+    sources: list[SourceCard]
+    images: int
+    multi_label: bool
+    crops: int  # images that are a box of a larger picture
+    classes: dict[str, int]  # images of each
+    formats: dict[str, int]
+    modes: dict[str, int]
+    width: tuple[int, float, int]  # smallest, median, largest, in pixels
+    height: tuple[int, float, int]
+    bytes: tuple[int, float, int]
+    groups: int  # that keep several images on one side of every split
+    given_splits: dict[str, int]  # images that the source itself assigned
+    label_map: list[str]
+    limit: int | None  # at most so many images per class were taken
+    refused: dict[str, int]  # by code of REJECTED
+    faults: dict[str, int]  # by issue of QUALITY
+    warnings: list[str]  # what concerns the set as a whole
 
 
 class CacheInfo(Model):
@@ -51,6 +83,12 @@ class BundleRecord(Model):
     data_sha256: str  # of the splits table the weights were trained with
     created: str
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _thresholds_tell_of_several_labels(self) -> Self:
+        if (len(self.thresholds) if self.thresholds is not None else 0) != self.multi_label * len(self.classes):
+            raise ValueError("thresholds: a multi-label bundle has one for each class, any other none")
+        return self
 
 
 class Interval(Model):

@@ -26,11 +26,11 @@ from fastrec.artefacts import STAGES, stage_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastrec"
-GROUND = {"artefacts", "bundle", "engine", "files", "formats", "images", "labels", "plots"}
+GROUND = {"artefacts", "bundle", "children", "engine", "files", "formats", "images", "labels", "plots"}
 GROUND |= {"provenance", "records", "refusals", "run"}
 TOP = {"pipeline", "report", "cli", "doctor"}
 HOMES = {  # a heavy library and the places that may import it, as beginnings of paths below the package
-    "fastai": ("train/", "preprocess/augment.py", "collect/sources/named.py"),
+    "fastai": ("train/", "collect/sources/named.py"),
     "papermill": ("pipeline/", "report/"),
     "nbconvert": ("pipeline/", "report/"),
     "nbclient": ("pipeline/", "report/"),
@@ -38,6 +38,7 @@ HOMES = {  # a heavy library and the places that may import it, as beginnings of
     "starlette": ("deploy/",),
     "uvicorn": ("deploy/",),
     "optuna": ("tune/",),
+    "cleanlab": ("collect/label_errors.py",),
     "ray": ("engine.py",),
     "onnx": ("deploy/",),
     "timm": ("train/",),

@@ -2,39 +2,71 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Literal
 
 import pandas as pd
 
-from fastrec.artefacts import DECISIONS, REJECTED
+from fastrec import files
+from fastrec.artefacts import ABSENT, DECISIONS, REJECTED
 from fastrec.run import Run
 
 Action = Literal["keep", "relabel", "drop"]
 
 
 def read(run: Run) -> pd.DataFrame:
-    """Read the run's decisions; an empty table is written where there is none yet."""
-    if not run.has(DECISIONS):
-        run.write(DECISIONS, pd.DataFrame(columns=DECISIONS.schema.names))
-    return run.read(DECISIONS)
+    """Read the run's decisions, the last one of each picture, and record that the open stage applies them.
+
+    A decision that is made later, while the stage is still open, leaves the stage out of date: the
+    next run applies it.
+    """
+    path = run.path(DECISIONS)
+    run.note_outside(DECISIONS.file, files.checksum(path) if path.is_file() else ABSENT)
+    return latest(run)
 
 
-def decide(run: Run, image_id: str, action: Action, labels: Sequence[str] = ()) -> pd.DataFrame:
-    """Add one decision; a later one for the same image replaces it."""
-    table = read(run)
-    row = {"image_id": image_id, "action": action, "labels": list(labels), "time": time.strftime("%FT%T%z")}
-    table = pd.concat([table[table["image_id"] != image_id], pd.DataFrame([row])], ignore_index=True)
-    run.write(DECISIONS, table)
-    return table
+def latest(run: Run) -> pd.DataFrame:
+    """Read the run's decisions, the last one of each picture, without a word to the open stage."""
+    return _log(run).drop_duplicates("image_id", keep="last", ignore_index=True)
 
 
-def undo(run: Run) -> pd.DataFrame:
-    """Take the latest decision back."""
-    table = read(run).iloc[:-1]
-    run.write(DECISIONS, table)
-    return table
+def actions(run: Run) -> dict[str, str]:
+    """Return the last decision on each picture that has one."""
+    made = latest(run)
+    return dict(zip(made["image_id"], made["action"], strict=True))
+
+
+def _log(run: Run) -> pd.DataFrame:
+    """Read every decision ever made, in order: undoing one brings back what stood before it."""
+    aside = Run(run.name)  # no stage is open there, so nothing is recorded as its input
+    return aside.read(DECISIONS) if aside.has(DECISIONS) else pd.DataFrame(columns=DECISIONS.schema.names)
+
+
+def decide(run: Run, image_ids: str | Iterable[str], action: Action, labels: Sequence[str] = ()) -> pd.DataFrame:
+    """Write a decision on a picture, or one on several that are undone together; a later one replaces it."""
+    now = datetime.now().astimezone().isoformat(timespec="microseconds")
+    names = [image_ids] if isinstance(image_ids, str) else list(image_ids)
+    rows = [{"image_id": name, "action": action, "labels": sorted(labels), "time": now} for name in names]
+    log = _log(run)
+    Run(run.name).write(DECISIONS, pd.DataFrame([*log.to_dict("records"), *rows], columns=DECISIONS.schema.names))
+    return latest(run)
+
+
+def undo(run: Run) -> list[str]:
+    """Take the latest decision back and return the pictures that it was about."""
+    log = _log(run)
+    if log.empty:
+        return []
+    last = log["time"] == log["time"].iloc[-1]
+    Run(run.name).write(DECISIONS, log[~last])
+    return log[last]["image_id"].tolist()
+
+
+def summary(run: Run) -> pd.DataFrame | str:
+    """Count the decisions by action; in a report this stands for the widgets that made them."""
+    made = latest(run)["action"].value_counts().rename_axis("action").to_frame("pictures")
+    return made if len(made) else "No picture was decided on by hand yet."
 
 
 def apply(manifest: pd.DataFrame, rejected: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -48,3 +80,8 @@ def apply(manifest: pd.DataFrame, rejected: pd.DataFrame, table: pd.DataFrame) -
     rows = [{"path": path, "code": "dropped", "message": f"{path} was dropped by hand."} for path in dropped]
     both = pd.concat([rejected, pd.DataFrame(rows, columns=REJECTED.schema.names)], ignore_index=True)
     return relabelled[action != "drop"].reset_index(drop=True), both.sort_values("path", ignore_index=True)
+
+
+def relabelled(run: Run) -> set[str]:
+    """Return the pictures whose labels were decided by hand: that settles two sources' quarrel over them."""
+    return {name for name, action in actions(run).items() if action == "relabel"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ SIDE = 16  # of the thumbnails, in pixels
 BANDS = 8  # of 16 bits; two pictures meet if one band is equal
 WINDOW = 32  # neighbours of a picture in a band that are compared
 RELATIVE, ABSOLUTE = 0.2, 14.0  # largest root mean square difference: over the contrast, and in levels of 255
+CHUNK = 4096  # pictures or pairs compared at once
 FLAT = 4.0  # contrast below which only nearly equal levels prove anything
 
 
@@ -35,7 +37,8 @@ def pairs(image_ids: Sequence[str], thumbnails: np.ndarray) -> pd.DataFrame:
     """
     if len(thumbnails) < 2:
         return pd.DataFrame({"image_id": [], "other_id": [], "value": []}).astype({"value": float})
-    found = [_confirmed(thumbnails, left, right) for left, right in _proposed(thumbnails)]
+    traits = _Traits.of(thumbnails)
+    found = [_confirmed(thumbnails, traits, left, right) for left, right in _proposed(traits)]
     left, right, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
     names = np.asarray(image_ids, dtype=object)
     table = pd.DataFrame({"image_id": names[left], "other_id": names[right], "value": value})
@@ -44,20 +47,27 @@ def pairs(image_ids: Sequence[str], thumbnails: np.ndarray) -> pd.DataFrame:
     return table.drop_duplicates(["image_id", "other_id"]).sort_values(["image_id", "other_id"], ignore_index=True)
 
 
-def _luma(thumbnails: np.ndarray) -> np.ndarray:
-    return thumbnails.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+@dataclass(frozen=True)
+class _Traits:
+    """What is compared before any pixels are: arrays over the pictures."""
+
+    bands: np.ndarray  # uint16, (n, 8): parts of the difference hash
+    bright: np.ndarray  # mean luma
+    mean: np.ndarray  # of all levels
+    contrast: np.ndarray  # their deviation
+
+    @classmethod
+    def of(cls, thumbnails: np.ndarray) -> _Traits:
+        """Measure thumbnails, some at a time: as floats, all of them would take eight times their memory."""
+        parts = [_measured(thumbnails[start : start + CHUNK]) for start in range(0, len(thumbnails), CHUNK)]
+        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _proposed(thumbnails: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield arrays of positions that agree in a band of their hash and are neighbours by brightness there."""
-    luma = _luma(thumbnails)
-    bright = luma.mean((1, 2))
-    for band in _bands(luma):
-        order = np.lexsort((bright, band))
-        ranked = band[order]
-        for step in range(1, min(WINDOW, len(order) - 1) + 1):
-            same = np.flatnonzero(ranked[:-step] == ranked[step:])
-            yield order[same], order[same + step]
+def _measured(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    levels = thumbnails.astype(np.float32)
+    luma = levels @ np.array([0.299, 0.587, 0.114], np.float32)
+    flat = levels.reshape(len(levels), -1)
+    return np.stack(list(_bands(luma)), axis=1), luma.mean((1, 2)), flat.mean(1), flat.std(1)
 
 
 def _bands(luma: np.ndarray) -> Iterator[np.ndarray]:
@@ -68,15 +78,37 @@ def _bands(luma: np.ndarray) -> Iterator[np.ndarray]:
         yield from (packed[:, k] for k in range(BANDS // 2))
 
 
+def _proposed(traits: _Traits) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield arrays of positions that agree in a band of their hash and are neighbours by brightness there."""
+    for band in traits.bands.T:
+        order = np.lexsort((traits.bright, band))
+        ranked = band[order]
+        for step in range(1, min(WINDOW, len(order) - 1) + 1):
+            same = np.flatnonzero(ranked[:-step] == ranked[step:])
+            yield order[same], order[same + step]
+
+
 def _confirmed(
-    thumbnails: np.ndarray, left: np.ndarray, right: np.ndarray
+    thumbnails: np.ndarray, traits: _Traits, left: np.ndarray, right: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    one, other = thumbnails[left].astype(np.float32), thumbnails[right].astype(np.float32)
-    distance = np.sqrt(((one - other) ** 2).mean((1, 2, 3)))
-    contrast = np.minimum(one.std((1, 2, 3)), other.std((1, 2, 3)))
+    contrast = np.minimum(traits.contrast[left], traits.contrast[right])
     allowed = np.where(contrast < FLAT, 0.5, np.minimum(RELATIVE * contrast, ABSOLUTE))
+    # no distance is smaller than the difference of the means and deviations: few pairs need their pixels compared
+    mean, spread = (column[left] - column[right] for column in (traits.mean, traits.contrast))
+    likely = np.sqrt(mean**2 + spread**2) <= allowed + 0.01  # for rounding
+    left, right, allowed = left[likely], right[likely], allowed[likely]
+    distance = np.concatenate(
+        [
+            _distance(thumbnails[left[k : k + CHUNK]], thumbnails[right[k : k + CHUNK]])
+            for k in range(0, len(left) + 1, CHUNK)
+        ]
+    )
     near = distance <= allowed
     return left[near], right[near], distance[near].astype(float)
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.sqrt(((one.astype(np.float32) - other.astype(np.float32)) ** 2).mean((1, 2, 3)))
 
 
 def clusters(pairs: pd.DataFrame) -> dict[str, str]:

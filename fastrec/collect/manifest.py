@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fastrec import engine, images
+from fastrec import engine
 from fastrec.artefacts import MANIFEST, REJECTED
-from fastrec.collect import duplicates
+from fastrec.collect import decisions, duplicates
+from fastrec.collect.look import THUMBNAIL, look
+from fastrec.collect.seen import Memory
 from fastrec.collect.sources import Item
 from fastrec.files import FastrecError
 from fastrec.run import Run
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What one decode told about a file: its facts, or the reason of its refusal."""
-
-    facts: dict[str, Any] | None
-    code: str = ""
-    message: str = ""
 
 
 def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -54,7 +48,8 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
     """Decode every item once and tell the usable from the refused.
 
     Of files with the same bytes and label the first by path is kept, the others are refused as
-    ``duplicate``; the same bytes under two labels are refused altogether as ``label_conflict``.
+    ``duplicate``; the same bytes under two labels are refused altogether as ``label_conflict``, unless a
+    decision by hand gives their label (`fastrec.collect.decisions`).
 
     Returns
     -------
@@ -66,61 +61,96 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
     FastrecError
         If no picture is usable, or all usable ones of a class are refused.
     """
-    seen = engine.progress(engine.map_items(_look, items), len(items), "decode")
-    rows, refused, thumbnails = [], [], {}
-    for item, found in zip(items, seen, strict=True):
-        path = run.shorten(item.path)
-        if found.facts is None:
-            refused.append({"path": path, "code": found.code, "message": f"{path} {found.message}."})
-        else:
-            thumbnails[found.facts["image_id"]] = found.facts.pop("thumbnail")
-            rows.append(_row(item, path, found.facts))
-    manifest, repeated = _unique(pd.DataFrame(rows, columns=MANIFEST.schema.names))
-    rejected = pd.DataFrame([*refused, *repeated], columns=REJECTED.schema.names).sort_values("path", ignore_index=True)
+    engine.start(len(items))
+    memory = Memory(run)
+    names, refused = _looked(run, items, memory)
+    told = memory.keep({name for name in names if name})
+    rows, unfit = _rows(run, items, names, told)
+    manifest, repeated = _unique(rows, decisions.relabelled(run))
+    rejected = pd.DataFrame([*refused, *unfit, *repeated], columns=REJECTED.schema.names)
+    rejected = rejected.sort_values("path", ignore_index=True)
     _check_classes(items, manifest, rejected)
-    near = duplicates.pairs(list(manifest["image_id"]), np.array([thumbnails[name] for name in manifest["image_id"]]))
-    return manifest, rejected, near
+    shown = told.set_index("image_id")["thumbnail"].loc[manifest["image_id"]]
+    thumbnails = np.frombuffer(b"".join(shown), np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL, 3)
+    return manifest, rejected, duplicates.pairs(list(manifest["image_id"]), thumbnails)
 
 
-def _look(item: Item) -> _Seen:
-    if item.problem:
-        return _Seen(None, *item.problem)
-    try:
-        data = images.read_bytes(item.path)
-        picture = images.decode(data)
-        pixels = images.crop(picture.pixels, item.box)
-    except images.ImageError as error:
-        return _Seen(None, error.code, str(error))
-    height, width = pixels.shape[:2]
-    thumbnail = images.resize(pixels, duplicates.SIDE)
-    facts = {"width": width, "height": height, "mode": picture.mode, "format": picture.format, "bytes": len(data)}
-    return _Seen(
-        {"image_id": identity(data, item.box), "thumbnail": thumbnail, "warnings": list(picture.warnings), **facts}
-    )
+def _looked(run: Run, items: Sequence[Item], memory: Memory) -> tuple[list[str | None], list[dict[str, str]]]:
+    """Look at every file; return each item's identity, and the refusals of those that have none.
+
+    What a machine could not bear (``timeout``, ``memory``, ``crashed``) is not remembered: the next run tries again.
+    """
+    names: list[str | None] = [None] * len(items)
+    places: dict[Path, list[int]] = {}
+    for place, item in enumerate(items):
+        if not item.problem:
+            places.setdefault(item.path, []).append(place)
+    jobs = [(str(path), tuple(items[place].box for place in here)) for path, here in places.items()]
+    refusals = {place: item.problem for place, item in enumerate(items) if item.problem}
+    with closing(engine.map_items(partial(look, known=memory.known), jobs)) as found:
+        for here, answer in zip(places.values(), engine.progress(found, len(jobs), "decode"), strict=True):
+            if isinstance(answer, engine.Lost):
+                refusals |= dict.fromkeys(here, (answer.code, answer.message))
+                continue
+            for place, told in zip(here, answer, strict=True):
+                names[place] = told[0]
+                if told[0] is None:
+                    refusals[place] = told[1:]
+                elif len(told) > 1:
+                    memory.add(told)
+    return names, [_refusal(run.shorten(items[place].path), *reason) for place, reason in refusals.items()]
 
 
-def identity(data: bytes, box: Sequence[float] | None) -> str:
-    """Return an image's name: the sha256 of its file's bytes, and of the box where it has one."""
-    digest = hashlib.sha256(data)
-    if box is not None:
-        digest.update(np.asarray(box, "<f8").tobytes())
-    return digest.hexdigest()
+def _refusal(path: str, code: str, message: str) -> dict[str, str]:
+    return {"path": path, "code": code, "message": f"{path} {message}."}
 
 
-def _row(item: Item, path: str, facts: dict[str, Any]) -> dict[str, Any]:
-    given = {"path": path, "labels": list(item.labels), "group": item.group, "split_hint": item.split_hint}
-    return {**given, "box": list(item.box) if item.box else None, "source": item.source, **facts}
+def _rows(
+    run: Run, items: Sequence[Item], names: Sequence[str | None], told: pd.DataFrame
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Join the items with what is known of their contents; return the usable ones and the refusals."""
+    shorten = _shortener(run)
+    kept = [(item, name) for item, name in zip(items, names, strict=True) if name is not None]
+    rows = pd.DataFrame(
+        {
+            "image_id": [name for _, name in kept],
+            "path": [shorten(item.path) for item, _ in kept],
+            "labels": [list(item.labels) for item, _ in kept],
+            "group": [item.group for item, _ in kept],
+            "split_hint": [item.split_hint for item, _ in kept],
+            "box": [list(item.box) if item.box else None for item, _ in kept],
+            "source": [item.source for item, _ in kept],
+        }
+    ).merge(told, on="image_id", how="left")
+    unfit = rows[rows["code"].notna()]
+    refused = [_refusal(*row) for row in zip(unfit["path"], unfit["code"], unfit["message"], strict=True)]
+    return rows[rows["code"].isna()][MANIFEST.schema.names], refused
 
 
-def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """Keep one row per content: training on a copy and testing on the other would flatter the model."""
+def _shortener(run: Run) -> Callable[[Path], str]:
+    """Return `Run.shorten`, faster for many files: it asks once for each folder."""
+    folders: dict[Path, str] = {}
+
+    def shorten(path: Path) -> str:
+        folder = folders.get(path.parent) or folders.setdefault(path.parent, run.shorten(path.parent))
+        plain = path.name.isascii() and folder != "." and not folder.startswith("bytes:")
+        return f"{folder}/{path.name}" if plain else run.shorten(path)
+
+    return shorten
+
+
+def _unique(manifest: pd.DataFrame, settled: Collection[str] = ()) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Keep one row per content: training on a copy and testing on the other would flatter the model.
+
+    Contents in ``settled`` are kept in spite of two labels: a decision by hand names the right one.
+    """
     dropped: list[dict[str, str]] = []
-    keep = []
     manifest = manifest.sort_values("path", ignore_index=True)
     manifest["group"] = _joined_groups(manifest)
-    for _, same in manifest.groupby("image_id", sort=False):
+    keep = ~manifest["image_id"].duplicated(keep=False)
+    for _, same in manifest[~keep].groupby("image_id", sort=False):
         first = same.iloc[0]
-        if len({tuple(labels) for labels in same["labels"]}) > 1:
+        if len({tuple(labels) for labels in same["labels"]}) > 1 and first["image_id"] not in settled:
             what = " and ".join(
                 f"{path} as {', '.join(labels)}" for path, labels in zip(same["path"], same["labels"], strict=True)
             )
@@ -129,12 +159,12 @@ def _unique(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]
                 for path in same["path"]
             ]
             continue
-        keep.append(same.index[0])
+        keep[same.index[0]] = True
         dropped += [
             {"path": path, "code": "duplicate", "message": f"{path} has the same bytes as {first['path']}."}
             for path in same["path"].iloc[1:]
         ]
-    return manifest.loc[keep].sort_values("path", ignore_index=True), dropped
+    return manifest[keep].reset_index(drop=True), dropped
 
 
 def _joined_groups(manifest: pd.DataFrame) -> pd.Series:
@@ -146,12 +176,12 @@ def _joined_groups(manifest: pd.DataFrame) -> pd.Series:
             group = first[group]
         return group
 
-    grouped = manifest.dropna(subset=["group"])
-    of_image = grouped.groupby("image_id")["group"].unique()
-    for groups in of_image[of_image.str.len() > 1]:
-        roots = sorted(root(group) for group in groups)
+    grouped = manifest.dropna(subset=["group"]).drop_duplicates(["image_id", "group"])
+    for _, same in grouped[grouped["image_id"].duplicated(keep=False)].groupby("image_id"):
+        roots = sorted(root(group) for group in same["group"])
         first.update(dict.fromkeys(roots, roots[0]))
-    named = manifest["group"].where(manifest["group"].notna(), manifest["image_id"].map(of_image.str[0]))
+    of_image = grouped.drop_duplicates("image_id").set_index("image_id")["group"]
+    named = manifest["group"].where(manifest["group"].notna(), manifest["image_id"].map(of_image))
     return named.map(root, na_action="ignore").astype(object)
 
 

@@ -6,27 +6,49 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fastrec.artefacts import QUALITY
+from fastrec.collect import exposure, shortcuts
 
 IMBALANCE = 10.0  # the largest class over the smallest
+ODD_AREA = 8.0  # times the median area, or its inverse
+ODD_DEVIATIONS = 3.5  # and so far from the median by the set's own spread: sets of crops vary by nature
 
 
-def audit(manifest: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
-    """List the issues of a manifest and its pairs of near copies, as the table QUALITY.
+def audit(
+    manifest: pd.DataFrame, near: pd.DataFrame, seen: pd.DataFrame, cues: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """List what looks wrong with a set of pictures.
 
-    ``near_copy`` (kept on one side of every split), ``near_copy_two_labels``, ``mended`` and odd
-    pictures (from the decoder's warnings), ``odd_size`` (over eight times the median area or under an
-    eighth), ``imbalance`` and ``label_typo`` (two classes that differ by case, blanks, a plural or one
-    letter).
+    Parameters
+    ----------
+    manifest
+        The table MANIFEST.
+    near
+        Its pairs of near copies, see `fastrec.collect.duplicates.pairs`.
+    seen
+        The table SEEN: what one decode told about each picture.
+    cues
+        What `fastrec.collect.shortcuts.measure` returned; measured here where not given.
+
+    Returns
+    -------
+    QUALITY, with the issues ``near_copy`` (kept on one side of every split), ``near_copy_two_labels``,
+    ``mended`` and ``nearly_constant`` (from the decoder's warnings), ``dark``, ``bright`` and ``blurred``
+    (see `fastrec.collect.exposure`), ``odd_size``, ``imbalance``, ``label_typo`` (two classes that differ by
+    case, blanks, a plural or one letter) and ``shortcut``.
     """
+    cues = shortcuts.measure(manifest, near, seen) if cues is None else cues
     rows = [
         *_near_copies(manifest, near),
         *_warnings(manifest),
+        *_exposures(manifest, seen),
         *_odd_sizes(manifest),
         *_imbalance(manifest),
         *_typos(manifest),
+        *(_issue("shortcut", sentence, value=accuracy) for sentence, accuracy in shortcuts.sentences(cues)),
     ]
     return pd.DataFrame(rows, columns=QUALITY.schema.names).astype({"value": float})
 
@@ -61,12 +83,19 @@ def _warnings(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:
             yield _issue("nearly_constant" if note == "nearly constant" else "mended", f"{path}: {note}.", image_id)
 
 
+def _exposures(manifest: pd.DataFrame, seen: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for issue, place, value, words in exposure.faults(manifest, seen):
+        row = manifest.iloc[place]
+        yield _issue(issue, f"{row['path']} looks {issue}: {words}.", row["image_id"], value)
+
+
 def _odd_sizes(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    ratio = manifest["width"] * manifest["height"] / (manifest["width"] * manifest["height"]).median()
-    for index in ratio[(ratio > 8) | (ratio < 1 / 8)].index:
-        row = manifest.loc[index]
-        message = f"{row['path']} is {row['width']}x{row['height']}, {ratio[index]:.2g} times the median area."
-        yield _issue("odd_size", message, row["image_id"], float(ratio[index]))
+    area = (manifest["width"] * manifest["height"]).to_numpy(float)
+    odd = np.abs(np.log(area / np.median(area))) > np.log(ODD_AREA)
+    for place in np.flatnonzero(odd & (np.abs(exposure.unusual(np.log(area))) > ODD_DEVIATIONS)):
+        row, ratio = manifest.iloc[place], area[place] / np.median(area)
+        message = f"{row['path']} is {row['width']}x{row['height']}, {ratio:.2g} times the median area."
+        yield _issue("odd_size", message, row["image_id"], float(ratio))
 
 
 def _imbalance(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:

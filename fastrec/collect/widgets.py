@@ -1,7 +1,8 @@
-"""Label pictures by hand in the notebook; executed without a reader, the same call leaves a figure."""
+"""Look at the pictures of each class, and label them by hand in the notebook."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastrec import images, plots
-from fastrec.collect import decisions
+from fastrec.collect import controls, decisions
 from fastrec.run import Run
 
 if TYPE_CHECKING:
@@ -31,47 +32,77 @@ def thumbnail(run: Run, row: pd.Series, size: int) -> np.ndarray:
     return images.resize(pixels, min(size, *pixels.shape[:2]), "crop")
 
 
-def label(run: Run, manifest: pd.DataFrame) -> Widget:
-    """Show one picture at a time with a button per class, *drop*, *keep* and *undo*.
+def label(run: Run, manifest: pd.DataFrame) -> Widget | pd.DataFrame | str:
+    """Show one picture at a time to be labelled, kept or dropped; without a reader, count the decisions made.
 
-    Each click is written at once to the run's decisions; called again, the widget goes on with the
-    first picture that has none.  The next run of collect applies them.
+    Every answer is written at once to the run's decisions, which the next run of collect applies;
+    called again, the widget goes on with the first picture that has none.  Keys work while the text box
+    has the focus: see `fastrec.collect.controls`.
     """
-    import ipywidgets as w
+    return _Labeller(run, manifest).panel if controls.live() else decisions.summary(run)
 
-    classes = sorted({name for labels in manifest["labels"] for name in labels})
-    picture, note = w.Image(format="png", width=256), w.HTML()
-    todo: list[int] = []
 
-    def show() -> None:
-        done = set(decisions.read(run)["image_id"])
-        todo[:] = [k for k, image_id in enumerate(manifest["image_id"]) if image_id not in done]
-        if not todo:
-            note.value = "Every picture has a decision: run this notebook again to apply them."
+class _Labeller:
+    """One picture, the ways to answer, and the way back."""
+
+    def __init__(self, run: Run, manifest: pd.DataFrame) -> None:
+        import ipywidgets as w
+
+        self.run, self.manifest = run, manifest.reset_index(drop=True)
+        self.row: pd.Series | None = None
+        self.chooser = controls.Chooser(manifest["labels"], lambda names: self.decide("relabel", names))
+        self.picture, self.note = w.Image(format="png"), w.HTML()
+        self.progress = w.IntProgress(max=len(manifest), layout=w.Layout(width="160px"))
+        self.keys = controls.key_box(self.press)
+        self.commands: dict[str, Callable[[], None]] = {
+            "k": lambda: self.decide("keep"),
+            "d": lambda: self.decide("drop"),
+            "u": self.undo,
+        }
+        others = [
+            controls.button("keep (k)", self.commands["k"], "success", "the label is right"),
+            controls.button("drop (d)", self.commands["d"], "danger", "leave the picture out of every later stage"),
+            controls.button("undo (u)", self.undo, "warning", "take the last decision back"),
+        ]
+        told = w.HTML(controls.help_text(self.chooser))
+        row = w.Layout(align_items="center")
+        self.panel = w.VBox(
+            [
+                w.HBox([self.progress, self.note], layout=row),
+                controls.frame(self.picture),
+                w.HBox(others),
+                self.chooser.widget,
+                w.HBox([self.keys, told], layout=row),
+            ]
+        )
+        self.advance()
+
+    def press(self, key: str) -> None:
+        """Act on a key."""
+        self.commands.get(key, lambda: self.chooser.press(key))()
+
+    def decide(self, action: decisions.Action, labels: Sequence[str] = ()) -> None:
+        """Write down the answer, and show the next picture."""
+        if self.row is not None:
+            decisions.decide(self.run, self.row["image_id"], action, labels)
+            self.advance()
+
+    def undo(self) -> None:
+        """Take the last decision back, and show its picture again."""
+        self.advance(decisions.undo(self.run))
+
+    def advance(self, first: list[str] | None = None) -> None:
+        """Show the picture in ``first``, or else the first one without a decision."""
+        open_ = self.manifest[~self.manifest["image_id"].isin(decisions.latest(self.run)["image_id"])]
+        self.progress.value = len(self.manifest) - len(open_)
+        back = open_[open_["image_id"].isin(first or [])]
+        self.row = None if open_.empty else (open_ if back.empty else back).iloc[0]
+        self.keys.focus()
+        if self.row is None:
+            self.picture.value = b""
+            self.note.value = "Every picture has a decision: run this notebook again to apply them."
             return
-        row = manifest.iloc[todo[0]]
-        picture.value = plots.png(thumbnail(run, row, 256))
-        note.value = escape(f"{row['path']}: {', '.join(row['labels'])} ({len(todo)} to go)")
-
-    def choose(action: decisions.Action, labels: tuple[str, ...] = ()) -> None:
-        if todo:
-            decisions.decide(run, manifest.iloc[todo[0]]["image_id"], action, labels)
-            show()
-
-    def take_back() -> None:
-        decisions.undo(run)
-        show()
-
-    def button(text: str, style: str, click: object) -> Widget:
-        made = w.Button(description=text, button_style=style, tooltip=text)
-        made.on_click(click)
-        return made
-
-    by_class = [button(name, "", lambda _, name=name: choose("relabel", (name,))) for name in classes]
-    others = [
-        button("keep", "success", lambda _: choose("keep")),
-        button("drop", "danger", lambda _: choose("drop")),
-        button("undo", "warning", lambda _: take_back()),
-    ]
-    show()
-    return w.VBox([note, picture, w.HBox(others), w.Box(by_class, layout=w.Layout(flex_flow="row wrap"))])
+        fault = controls.show(self.run, self.row["path"], self.row["box"], self.picture)
+        self.chooser.show(list(self.row["labels"]))
+        given = f"{self.row['path']}: {', '.join(self.row['labels'])} ({len(open_):,} to go)"
+        self.note.value = escape(" ".join(filter(None, [given, fault])))

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import re
 
-from fastrec.artefacts import MANIFEST, METRICS, SPLITS
+import pandas as pd
+
+from fastrec import labels
+from fastrec.artefacts import CACHE, MANIFEST, METRICS, SPLITS
 from fastrec.bundle import Bundle
-from fastrec.records import Interval, Metrics
+from fastrec.records import BundleRecord, Interval, Metrics
 from fastrec.run import Run
 
+_ONE = {
+    "many": "",
+    "link": "softmax",
+    "answer": "Each picture gets exactly one of the\nclasses above, also one that shows none of them: "
+    "a score near 1 does not say that the picture belongs here.",
+}
+_SEVERAL = {
+    "many": ": several, one or none (multi-label)",
+    "link": "sigmoid, each class on its own",
+    "answer": "Each picture gets all\nclasses that reach their threshold, none where none does: thresholds were chosen "
+    "on the valid split for the highest F1.",
+}
 _FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 
 
@@ -26,10 +41,16 @@ def values(run: Run, bundle: Bundle, sha256: str) -> dict[str, str]:
         "resize": record.preprocessing.resize,
         "temperature": f"{record.temperature:.3g}",
         "count": str(len(record.classes)),
-        "classes": ", ".join(map(plain, record.classes)),
+        **(_SEVERAL if record.multi_label else _ONE),
+        "classes": ", ".join(_with_threshold(record, number) for number in range(len(record.classes))),
         "data": _data(run),
         "figures": _figures(run, bundle),
     }
+
+
+def _with_threshold(record: BundleRecord, number: int) -> str:
+    name = plain(record.classes[number])
+    return name if record.thresholds is None else f"{name} (from {record.thresholds[number]:.3f})"
 
 
 def plain(text: str) -> str:
@@ -43,11 +64,17 @@ def _data(run: Run) -> str:
     splits, sources = run.read(SPLITS), run.read(MANIFEST)["source"].unique()
     counts = splits["split"].value_counts()
     parts = ", ".join(f"{counts[name]} {name}" for name in ("train", "valid", "test") if name in counts)
-    rarest, often = splits["label"].value_counts().iloc[[-1, 0]]
+    rarest, often = _single_labels(run, splits).value_counts().iloc[[-1, 0]]
     return (
         f"{len(splits)} pictures from {', '.join(plain(s) for s in sources)}: {parts}. "
         f"The rarest class has {rarest} pictures, the most frequent {often}."
     )
+
+
+def _single_labels(run: Run, splits: pd.DataFrame) -> pd.Series:
+    if not run.read(CACHE).multi_label:
+        return splits["label"]
+    return splits["label"].map(labels.split).explode().dropna()
 
 
 def _figures(run: Run, bundle: Bundle) -> str:
@@ -55,8 +82,9 @@ def _figures(run: Run, bundle: Bundle) -> str:
     if metrics is None or metrics.bundle != bundle.label:
         measured = ", ".join(f"{name} {value:.4f}" for name, value in sorted(bundle.record.valid.items()))
         return f"Not measured on the test split. On the valid split, which guided its choice: {measured or 'nothing'}."
+    whole = " (accuracy: the whole set of labels is right)" if metrics.multi_label else ""
     lines = [
-        f"On {metrics.n} pictures of the test split that no training saw, with 95 % bootstrap intervals:",
+        f"On {metrics.n} pictures of the test split that no training saw, with 95 % bootstrap intervals{whole}:",
         "",
         "| figure | value | interval |",
         "|---|---|---|",

@@ -38,6 +38,7 @@ def _entry(predictor: Predictor, path: Path) -> dict[str, Any]:
     return {
         "path": str(path),
         "label": answer.label,
+        **({"labels": list(answer.labels)} if predictor.multi_label else {}),
         "score": answer.score,
         "scores": answer.scores,
         "warnings": list(answer.warnings),

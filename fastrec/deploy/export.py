@@ -40,8 +40,8 @@ prepare (uint8[height, width, 3] {input}) => (float[1, 3, {size}, {size}] prepar
   channels = Transpose <perm = [2, 0, 1]> (framed)
   batch = Unsqueeze (channels, zero)
   resized = Resize <mode = "linear", antialias = 1, exclude_outside = 1, axes = [2, 3],
-                    coordinate_transformation_mode = "half_pixel"> (batch, , , target)
-  levels = Cast <to = 1> (resized)
+                    coordinate_transformation_mode = "half_pixel"> (batch, , , {sides})
+  {fill}levels = Cast <to = 1> ({filled})
   scaled = Div (levels, white)
   centred = Sub (scaled, mean)
   prepared = Div (centred, deviation)
@@ -57,7 +57,28 @@ _CUT = {
   start = Div (slack, two)
   end = Add (start, side)
   framed = Slice ({INPUT}, start, end, sides)""",
+    # The integers of fastrec.images.fitted: a side becomes (2 * side * size + longest) / (2 * longest), at least 1.
+    "pad": f"""one = Constant <value_ints = [1]> ()
+  two = Constant <value_ints = [2]> ()
+  shape = Shape <start = 0, end = 2> ({INPUT})
+  longest = ReduceMax <keepdims = 1> (shape)
+  doubled = Mul (shape, two)
+  enlarged = Mul (doubled, target)
+  raised = Add (enlarged, longest)
+  divisor = Mul (longest, two)
+  divided = Div (raised, divisor)
+  fitted = Max (divided, one)
+  framed = Identity ({INPUT})""",
 }
+_FILL = f"""axes = Constant <value_ints = [2, 3]> ()
+  grey = Constant <value = uint8 {{{images.PADDING}}}> ()
+  free = Sub (target, fitted)
+  before = Div (free, two)
+  after = Sub (free, before)
+  widths = Concat <axis = 0> (before, after)
+  filled = Pad (resized, widths, grey, axes)
+  """
+_WHOLE = {"sides": "target", "fill": "", "filled": "resized"}  # nothing is left to fill
 _ANSWER = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
 answer (float[1, {classes}] logits) => (float[1, {classes}] {output})
@@ -149,6 +170,7 @@ def _prepare(preprocessing: Preprocessing) -> onnx.ModelProto:
         mean=", ".join(map(repr, preprocessing.mean)),
         std=", ".join(map(repr, preprocessing.std)),
         cut=_CUT[preprocessing.resize],
+        **({"sides": "fitted", "fill": _FILL, "filled": "filled"} if preprocessing.resize == "pad" else _WHOLE),
     )
     return parser.parse_model(text)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from fastrec import files, images
+from fastrec import files, images, labels
 from fastrec.files import FastrecError
 from fastrec.refusals import ImageError
 
@@ -26,7 +26,10 @@ class Answer:
     Attributes
     ----------
     label, score
-        The likeliest class and its probability.
+        The likeliest class and its probability.  With several labels per picture all that reach their
+        threshold, as one text (see `fastrec.labels`), and the probability of the whole set.
+    labels
+        The same labels one by one.
     scores
         Probability of every class, in the bundle's order.
     statistics
@@ -43,6 +46,7 @@ class Answer:
     """
 
     label: str
+    labels: tuple[str, ...]
     score: float
     scores: dict[str, float]
     statistics: dict[str, float]
@@ -75,6 +79,8 @@ class Predictor:
         bundle = self.record["bundle"]
         self.label: str = self.record["label"]
         self.classes: list[str] = bundle["classes"]
+        self.multi_label: bool = bundle["multi_label"]
+        self.thresholds: list[float] | None = bundle["thresholds"]
         self.size: int = bundle["preprocessing"]["size"]
         self.rule: str = bundle["preprocessing"]["resize"]
         self.sha256: str = self.record["onnx_sha256"]
@@ -95,10 +101,11 @@ class Predictor:
         scores = self.scores(pixels)
         height, width = picture.pixels.shape[:2]
         measured = {name: float(values[0]) for name, values in images.statistics(pixels[None]).items()}
-        best = int(scores.argmax())
+        (label,), (certainty,) = labels.answers(scores[None].astype(float), self.classes, self.thresholds)
         return Answer(
-            label=self.classes[best],
-            score=float(scores[best]),
+            label=label,
+            labels=tuple(labels.each(label, self.multi_label)),
+            score=float(certainty),
             scores=dict(zip(self.classes, scores.tolist(), strict=True)),
             statistics={"width": float(width), "height": float(height), **measured},
             warnings=picture.warnings,
@@ -141,10 +148,17 @@ def _record(folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if files.checksum(folder / MODEL) != record["onnx_sha256"]:
             raise FastrecError(f"{folder / MODEL} does not belong to {RECORD}: build the package again.")
-        record["bundle"]["classes"], record["bundle"]["preprocessing"]["size"], record["input"], record["output"]
+        record["bundle"]["preprocessing"]["size"], record["input"], record["output"]
+        _check_thresholds(record["bundle"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FastrecError(f"{folder / RECORD} is damaged ({error!r}): build the package again.") from error
     return record
+
+
+def _check_thresholds(bundle: dict[str, Any]) -> None:
+    several, limits = bundle["multi_label"], bundle["thresholds"]
+    if len(limits or ()) != (len(bundle["classes"]) if several else 0):
+        raise ValueError("thresholds: one for each class where pictures have several labels, else none")
 
 
 def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:

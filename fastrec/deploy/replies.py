@@ -26,6 +26,12 @@ class Reply(BaseModel):
     model_sha256: str
 
 
+class SeveralLabels(Reply):
+    """The answer of a model whose pictures may have several labels, or none: ``label`` holds them joined by ``|``."""
+
+    labels: list[str]
+
+
 class Problem(BaseModel):
     """Why a request, or one of its pictures, was refused."""
 
@@ -39,16 +45,16 @@ class Problem(BaseModel):
 class Replies(BaseModel):
     """The answers for several pictures of one request, in its order."""
 
-    predictions: list[Reply | Problem]
+    predictions: list[SeveralLabels | Reply | Problem]
 
 
 class Feedback(BaseModel):
-    """A person's word on an earlier answer."""
+    """A person's word on an earlier answer: a class, or where pictures have several their list or joined text."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: str
-    label: str
+    label: str | list[str]
 
 
 class Refusal(HTTPException):

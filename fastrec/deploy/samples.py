@@ -11,7 +11,7 @@ from PIL import Image
 
 from fastrec import images
 from fastrec.artefacts import MANIFEST, SPLITS
-from fastrec.collect.manifest import identity
+from fastrec.collect.look import identity
 from fastrec.files import FastrecError
 from fastrec.refusals import ImageError
 from fastrec.run import Run

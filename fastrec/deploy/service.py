@@ -21,7 +21,16 @@ from fastrec.deploy.guard import Guard
 from fastrec.deploy.pool import Pool
 from fastrec.deploy.predictor import Predictor
 from fastrec.deploy.recorder import Recorder
-from fastrec.deploy.replies import Feedback, Problem, Refusal, Replies, Reply, answer_errors, invalid
+from fastrec.deploy.replies import (
+    Feedback,
+    Problem,
+    Refusal,
+    Replies,
+    Reply,
+    SeveralLabels,
+    answer_errors,
+    invalid,
+)
 from fastrec.deploy.serving import Serving
 from fastrec.deploy.uploads import FIELD, reading
 from fastrec.files import FastrecError
@@ -57,7 +66,7 @@ _FEEDBACK_BODY = {"required": True, "content": {"application/json": {"schema": F
 
 @router.post(
     "/predict",
-    response_model=Reply | Replies,
+    response_model=SeveralLabels | Reply | Replies,
     responses=_problems(400, 401, 403, 408, 413, 415, 422, 503),
     openapi_extra={"requestBody": _PREDICT_BODY},
 )
@@ -88,18 +97,16 @@ async def feedback(request: Request) -> Feedback:
         given = Feedback.model_validate_json(await request.body())
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)[0]) from error
-    if given.label not in serving.predictor.classes:
-        hint = "take one of those that /model lists"
-        raise Refusal(422, "unknown_label", f"{given.label[:60]!r} is not a class of this model", hint, field="label")
+    label = serving.checked(given.label)
     if serving.recorder is None:
         raise Refusal(503, "no_log", "this service keeps no log", "start it with --log")
     try:
-        known = await serving.pool.run(serving.recorder.feedback, given.id, given.label)
+        known = await serving.pool.run(serving.recorder.feedback, given.id, label)
     except FastrecError as error:
         raise Refusal(503, "log_unavailable", str(error), "try again later", {"retry-after": "5"}) from error
     if not known:
         raise Refusal(404, "unknown_id", "no answer has this id", "send the id of an answer", field="id")
-    return given
+    return Feedback(id=given.id, label=label)
 
 
 @router.get("/", include_in_schema=False)
@@ -132,7 +139,8 @@ async def model(request: Request) -> dict[str, Any]:
         "run": bundle["run"],
         "architecture": bundle["architecture"],
         "classes": predictor.classes,
-        "multi_label": bundle["multi_label"],
+        "multi_label": predictor.multi_label,
+        "thresholds": predictor.thresholds,
         "size": predictor.size,
         "resize": predictor.rule,
         "model_sha256": predictor.sha256,

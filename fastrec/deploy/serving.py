@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fastrec import labels
 from fastrec.deploy.gauges import Gauges
 from fastrec.deploy.pool import Pool
 from fastrec.deploy.predictor import Answer, Predictor, refusal
 from fastrec.deploy.recorder import Recorder, now
-from fastrec.deploy.replies import Refusal, Reply, refused_picture
+from fastrec.deploy.replies import Refusal, Reply, SeveralLabels, refused_picture
 from fastrec.deploy.uploads import Upload
 from fastrec.refusals import ImageError
 
@@ -37,7 +38,8 @@ class Serving:
             self.gauges.refusals.labels(error.code).inc()
             self._log(row | {"code": error.code})
             return refused_picture(refusal(error, upload.name))
-        self.gauges.answers.labels(answer.label).inc()
+        for name in answer.labels or (labels.NONE,):
+            self.gauges.answers.labels(name).inc()
         self.gauges.seconds.observe(answer.milliseconds / 1e3)
         self._log(row | _columns(answer))
         return self._reply(answer, identifier, upload.name)
@@ -51,17 +53,40 @@ class Serving:
             self.recorder.add(row)
 
     def _reply(self, answer: Answer, identifier: str, name: str) -> Reply:
-        return Reply(
-            id=identifier,
-            file=name,
-            label=answer.label,
-            score=answer.score,
-            scores=answer.scores,
-            warnings=list(answer.warnings),
-            milliseconds=round(answer.milliseconds, 3),
-            bundle=answer.bundle,
-            model_sha256=self.predictor.sha256,
-        )
+        content: dict[str, Any] = {
+            "id": identifier,
+            "file": name,
+            "label": answer.label,
+            "score": answer.score,
+            "scores": answer.scores,
+            "warnings": list(answer.warnings),
+            "milliseconds": round(answer.milliseconds, 3),
+            "bundle": answer.bundle,
+            "model_sha256": self.predictor.sha256,
+        }
+        if self.predictor.multi_label:
+            return SeveralLabels(**content, labels=list(answer.labels))
+        return Reply(**content)
+
+    def checked(self, given: str | list[str]) -> str:
+        """Return the label of a feedback as the log keeps it, after checking each part against the classes.
+
+        Raises
+        ------
+        Refusal
+            422 if one is not a class, or there are several where pictures have one.
+        """
+        several = self.predictor.multi_label
+        names = labels.each(given, several) if isinstance(given, str) else given
+        hint = "take one of those that /model lists"
+        for name in names:
+            if name not in self.predictor.classes:
+                raise Refusal(422, "unknown_label", f"{name[:60]!r} is not a class of this model", hint, field="label")
+        if not several and len(names) != 1:
+            raise Refusal(
+                422, "unknown_label", f"{len(names)} labels are given, a picture has one", hint, field="label"
+            )
+        return labels.join(set(names))
 
     def state(self) -> str:
         """Return ``ready``, or ``degraded`` while the log cannot be written."""

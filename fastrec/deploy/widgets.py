@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastrec import images, plots
+from fastrec import images, labels, plots
+from fastrec.artefacts import CACHE
 from fastrec.deploy import samples
 from fastrec.deploy.predictor import Answer, Predictor, refusal
 from fastrec.evaluate.widgets import live
@@ -44,7 +45,8 @@ def answers(run: Run, tried: pd.DataFrame, most: int = 24) -> Figure:
     wrong = tried["predicted"] != tried["label"]
     shown = tried.assign(wrong=wrong).sort_values(["wrong", "score"], ascending=[False, True]).head(most)
     pictures = [_thumbnail(picture) for picture in samples.pixels(run, shown["image_id"])]
-    titles = [f"{name} {score:.2f}" for name, score in zip(shown["predicted"], shown["score"], strict=True)]
+    told = labels.told if run.read(CACHE).multi_label else str
+    titles = [f"{told(name)} {score:.2f}" for name, score in zip(shown["predicted"], shown["score"], strict=True)]
     return plots.image_grid(pictures, titles, 8, [plots.RED if bad else plots.GREEN for bad in shown["wrong"]])
 
 
@@ -80,7 +82,11 @@ def _uploader(predictor: Predictor) -> Widget:
                     refused = refusal(error, file["name"])
                     print(f"{refused['message']}: {refused['hint']}.")
                     continue
-                display(plots.image_grid([images.resize(images.decode(data).pixels, 192)], [answer.label], 1))
+                display(
+                    plots.image_grid(
+                        [images.resize(images.decode(data).pixels, 192)], [" + ".join(answer.labels) or labels.NONE], 1
+                    )
+                )
                 display(bars(answer))
 
     chooser.observe(show, "value")

@@ -24,23 +24,25 @@ def baselines(run: Run, n_boot: int = metrics.N_BOOT, seed: int = 0) -> dict[str
 
     ``majority`` always says the most frequent class of train; ``nearest_neighbour`` gives the label
     of the train image whose pixels are closest (Cover and Hart 1967,
-    https://doi.org/10.1109/TIT.1967.1053964), both shrunk to at most 16 x 16 pixels.
+    https://doi.org/10.1109/TIT.1967.1053964), both shrunk to at most 16 x 16 pixels.  With several labels
+    the most frequent set of them, and the neighbour's set.
     """
     table, cache = run.read(SPLITS), run.read(CACHE)
     train, test = table[table["split"] == "train"], split_rows(run, "test")
     seen = train.sort_values("image_id").head(MOST)  # in the order of a hash: a fair and stable sample
     many = f"{len(seen)}" if len(seen) == len(train) else f"{len(seen)} of {len(train)}"
     side = min(SIDE, cache.size)
+    named = ("set of labels", "labels") if cache.multi_label else ("class", "label")
     guesses = {
-        "majority": ("always the most frequent class of the train split", _majority(train, test)),
+        "majority": (f"always the most frequent {named[0]} of the train split", _majority(train, test)),
         "nearest_neighbour": (
-            f"label of the nearest of {many} train images, by pixels at {side} x {side}",
+            f"{named[1]} of the nearest of {many} train images, by pixels at {side} x {side}",
             _nearest(run.read(IMAGES), seen, test),
         ),
     }
     judged = {}
     for name, (what, guess) in guesses.items():
-        found = metrics.from_labels(test["label"], pd.Series(guess), cache.classes, n_boot, seed)
+        found = metrics.from_labels(test["label"], pd.Series(guess), cache.classes, n_boot, seed, cache.multi_label)
         judged[name] = Baseline(accuracy=found["accuracy"], macro_f1=found["macro_f1"], what=what)
     return judged
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from fastrec.labels import indicators
+
 BINS = 15
 
 
@@ -63,14 +65,17 @@ def ece(right: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(scores))
 
 
-def brier(predictions: pd.DataFrame, classes: Sequence[str]) -> float:
-    """Return the mean squared distance of the scores from the truth, 0 (best) to 2.
+def brier(predictions: pd.DataFrame, classes: Sequence[str], multi_label: bool = False) -> float:
+    """Return the mean squared distance of the scores from the truth, 0 (best) to 2; with several labels, to 1.
 
-    Brier 1950 (https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2).
+    Brier 1950 (https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2); with several labels that
+    of each class on its own, and their mean.
     """
-    from sklearn.metrics import brier_score_loss
+    from sklearn.metrics import brier_score_loss, mean_squared_error
 
     scores = np.stack(predictions["scores"].to_list())
+    if multi_label:
+        return float(mean_squared_error(indicators(predictions["label"], classes), scores))
     return float(brier_score_loss(predictions["label"], scores, labels=list(classes), scale_by_half=False))
 
 

@@ -96,6 +96,7 @@ def compared(
     classes: Sequence[str],
     n_boot: int = metrics.N_BOOT,
     seed: int = 0,
+    multi_label: bool = False,
 ) -> list[Candidate]:
     """Judge all candidates on the same test images, each paired with the chosen one.
 
@@ -111,12 +112,14 @@ def compared(
         In the order of ``scores``.
     n_boot, seed
         Of the resampling: see `fastrec.evaluate.intervals.resample`.
+    multi_label
+        An answer is right if its whole set of labels is.
     """
     chosen = choose(table)
     right = {label: _right(found, predicted[chosen]) for label, found in predicted.items()}
     made = []
     for label, found in predicted.items():
-        figures = metrics.summary(found, classes, n_boot, seed)
+        figures = metrics.summary(found, classes, n_boot, seed, multi_label)
         made.append(
             Candidate(
                 bundle=label,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
+from fastrec import labels, plots
 from fastrec.records import Candidate, Interval, Metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -20,7 +26,7 @@ def hardest(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def confused(predictions: pd.DataFrame, most: int = 10) -> pd.DataFrame:
-    """Count the pairs of label and wrong prediction, the most frequent first.
+    """Count the pairs of label and wrong prediction, the most frequent first; with several labels pairs of sets.
 
     Returns
     -------
@@ -32,15 +38,23 @@ def confused(predictions: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     return pairs.sort_values(["images", "share", "label"], ascending=[False, False, True], ignore_index=True).head(most)
 
 
-def confused_in_words(pairs: pd.DataFrame, most: int = 3) -> str:
+def confused_in_words(pairs: pd.DataFrame, most: int = 3, multi_label: bool = False) -> str:
     """Tell the first rows of :func:`confused` in one sentence."""
     if pairs.empty:
-        return "No test image is mistaken for another class."
+        return f"No test image is mistaken for another {'set of labels' if multi_label else 'class'}."
+    if multi_label:
+        pairs = pairs.assign(label=pairs["label"].map(labels.told), predicted=pairs["predicted"].map(labels.told))
     told = [
         f"{label} is taken for {predicted} {_times(images)} ({share:.1%} of {label})"
         for label, predicted, images, share in pairs.head(most).itertuples(index=False)
     ]
     return "Most often " + ", ".join(told) + "."
+
+
+def matrix(metrics: Metrics) -> Figure:
+    """Draw the confusion matrix of METRICS; with several labels per picture its axes say what is counted."""
+    support = [figures.support for figures in metrics.per_class.values()]
+    return plots.confusion(metrics.confusion, metrics.classes, support if metrics.multi_label else None)
 
 
 def _times(count: int) -> str:
@@ -49,7 +63,8 @@ def _times(count: int) -> str:
 
 def verdict(metrics: Metrics) -> str:
     """Tell METRICS in a few sentences: the answer, what it beats, where it is weak and who else was there."""
-    sentences = [f"{metrics.bundle} is right on {in_words(metrics.accuracy)} of {metrics.n} test images."]
+    whole = " (an answer is right if its whole set of labels is)" if metrics.multi_label else ""
+    sentences = [f"{metrics.bundle} is right on {in_words(metrics.accuracy)} of {metrics.n} test images{whole}."]
     for name, baseline in metrics.baselines.items():
         sentences.append(f"Without training, {name} ({baseline.what}) is right on {in_words(baseline.accuracy)}.")
     found = {name: figures.f1 for name, figures in metrics.per_class.items() if figures.f1 is not None}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fastrec import bundle as bundles
-from fastrec import engine, images
+from fastrec import engine, images, labels
 from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, PREDICTIONS, SPLITS
 from fastrec.bundle import Bundle
 from fastrec.files import FastrecError, checksum
@@ -45,13 +45,13 @@ def predictions(run: Run, bundle: str, split: str = "test") -> pd.DataFrame:
     """
     rows = split_rows(run, split)
     loaded = open_bundle(run, bundle)
-    cached, classes = run.read(IMAGES), np.array(loaded.record.classes, object)
+    cached = run.read(IMAGES)
     scores = probabilities(loaded, cached, rows["row"].to_numpy(), f"predict {split}")
-    best = scores.argmax(1)
+    predicted, certainty = labels.answers(scores, loaded.record.classes, loaded.record.thresholds)
     table = rows.merge(run.read(MANIFEST)[["image_id", "path", "width", "height"]], on="image_id", how="left")
     table = table.assign(
-        predicted=classes[best],
-        score=scores[np.arange(len(scores)), best],
+        predicted=predicted,
+        score=certainty,
         scores=list(scores),
         bundle=bundle,
         **measured(cached, rows["row"].to_numpy()),
@@ -108,7 +108,7 @@ def misfit(run: Run, record: BundleRecord) -> str:
     made, wanted = (cache.size, cache.resize), (record.preprocessing.size, record.preprocessing.resize)
     if made != wanted:
         return f"expects images of {wanted[0]} pixels ({wanted[1]}), but the cache holds {made[0]} ({made[1]})"
-    if record.multi_label or record.classes != cache.classes:
+    if (record.multi_label, record.classes) != (cache.multi_label, cache.classes):
         return "was trained for other classes"
     return ""
 
@@ -129,7 +129,8 @@ def probabilities(bundle: Bundle, pixels: np.ndarray, rows: np.ndarray, what: st
 
     Returns
     -------
-    float64, (len(rows), classes): the softmax of the logits divided by the bundle's temperature.
+    float64, (len(rows), classes): the softmax of the logits divided by the bundle's temperature;
+    with several labels the sigmoid.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def _batch(network: nn.Module, record: BundleRecord, pixels: np.ndarray) -> np.n
     with torch.inference_mode():
         scaled = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 255.0
         logits = network((scaled - mean) / std).double() / record.temperature
-        return torch.softmax(logits, 1).numpy()
+        return (torch.sigmoid(logits) if record.multi_label else torch.softmax(logits, 1)).numpy()
 
 
 def measured(pixels: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:

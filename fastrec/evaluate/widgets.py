@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from fastrec import images, plots
-from fastrec.artefacts import IMAGES, SPLITS
+from fastrec import images, labels, plots
+from fastrec.artefacts import CACHE, IMAGES, SPLITS
+from fastrec.collect.controls import live
 from fastrec.evaluate import errors
 from fastrec.run import Run
 
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ANY = "(any class)"
-
-
-def live() -> bool:
-    """Say whether a person sits at the notebook: its kernel was started by Jupyter or VS Code, not by a program."""
-    return bool({"JPY_SESSION_NAME", "VSCODE_PID"} & set(os.environ))
+SIDES = ("label", "predicted")
 
 
 def pictures(run: Run, predictions: pd.DataFrame) -> list[np.ndarray]:
@@ -34,12 +30,27 @@ def pictures(run: Run, predictions: pd.DataFrame) -> list[np.ndarray]:
 
 
 def grid(run: Run, predictions: pd.DataFrame, most: int = 24) -> Figure:
-    """Draw the first predictions of a table, each titled ``label → predicted score``; wrong ones in red."""
-    shown = predictions.head(most)
+    """Draw the first predictions of a table, each titled ``label → predicted score``; wrong ones in red.
+
+    With several labels the title is the score, what the answer lacks (``−``) and what it wrongly adds (``+``).
+    """
+    shown, title = predictions.head(most), _changes if run.read(CACHE).multi_label else _change
     answers = zip(shown["label"], shown["predicted"], shown["score"], strict=True)
-    titles = [f"{_short(label)}→{_short(predicted)} {score:.2f}" for label, predicted, score in answers]
+    titles = [title(label, predicted, score) for label, predicted, score in answers]
     wrong = shown["label"] != shown["predicted"]
     return plots.image_grid(pictures(run, shown), titles, 6, [plots.RED if bad else plots.GREEN for bad in wrong])
+
+
+def _change(label: str, predicted: str, score: float) -> str:
+    return f"{_short(label)}→{_short(predicted)} {score:.2f}"
+
+
+def _changes(label: str, predicted: str, score: float) -> str:
+    given, told = set(labels.split(label)), set(labels.split(predicted))
+    parts = [f"−{_short(name)}" for name in sorted(given - told)] + [
+        f"+{_short(name)}" for name in sorted(told - given)
+    ]
+    return f"{score:.2f} {' '.join(parts) or ' '.join(_short(name) for name in sorted(given)) or labels.NONE}"
 
 
 def _short(name: str) -> str:
@@ -57,16 +68,19 @@ def _browser(run: Run, table: pd.DataFrame) -> Widget:
     import ipywidgets as w
 
     picture, note = w.Image(format="png", width=256), w.HTML()
+    multi_label = run.read(CACHE).multi_label
+    told = labels.told if multi_label else str
+    held = {name: table[name].map(lambda text: labels.each(text, multi_label) or [labels.NONE]) for name in SIDES}
     label, predicted = (
-        w.Dropdown(options=[ANY, *sorted(table[column].unique())], description=column)
-        for column in ("label", "predicted")
+        w.Dropdown(options=[ANY, *sorted({one for names in held[column] for one in names})], description=column)
+        for column in SIDES
     )
     position = w.IntSlider(min=0, max=0, description="mistake")
 
     def chosen() -> pd.DataFrame:
         keep = pd.Series(True, table.index)
         for box in (label, predicted):
-            keep &= (table[box.description] == box.value) | (box.value == ANY)
+            keep &= held[box.description].map(lambda names, wanted=box.value: wanted == ANY or wanted in names)
         return table[keep]
 
     def show(_: object = None) -> None:
@@ -77,8 +91,10 @@ def _browser(run: Run, table: pd.DataFrame) -> Widget:
             return
         row = found.iloc[position.value]
         picture.value = plots.png(images.resize(pictures(run, found.iloc[[position.value]])[0], 256))
-        told = f"{row['label']} is taken for {row['predicted']} with a score of {row['score']:.3f}: {row['path']}"
-        note.value = escape(f"{told} ({position.value + 1} of {len(found)})")
+        names = f"{told(row['label'])} is taken for {told(row['predicted'])}"
+        note.value = escape(
+            f"{names} with a score of {row['score']:.3f}: {row['path']} ({position.value + 1} of {len(found)})"
+        )
 
     for box in (label, predicted, position):
         box.observe(show, "value")

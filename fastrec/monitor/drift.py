@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fastrec import labels
 from fastrec.artefacts import STATISTICS
 from fastrec.files import FastrecError
 from fastrec.records import Check, Drift
@@ -28,6 +29,7 @@ def measure(
     threshold: float = THRESHOLD,
     alpha: float = ALPHA,
     seed: int = 0,
+    multi_label: bool = False,
 ) -> Drift:
     """Compare live requests with the reference, one check per image statistic, score and predicted class.
 
@@ -44,6 +46,8 @@ def measure(
     reference_sha256, threshold, alpha, seed
         Checksum of PREDICTIONS; ``threshold`` from 0 (same) to 1 (disjoint), ``alpha`` the chance of any
         false alarm.
+    multi_label
+        ``predicted`` holds joined labels (see `fastrec.labels`), whose classes are compared one by one.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def measure(
             raise FastrecError(f"{name} is {value}: take a number between 0 and 1.")
     live = answered(live)
     checks = [_numbers(name, reference[name], live[name]) for name in (*STATISTICS, "score")]
-    checks.append(_names("predicted", reference["predicted"], live["predicted"], seed))
+    checks.append((_sets if multi_label else _names)("predicted", reference["predicted"], live["predicted"], seed))
     state = _decide(checks, threshold, alpha)
     return Drift(
         state=state,
@@ -124,6 +128,28 @@ def _names(name: str, reference: pd.Series, live: pd.Series, seed: int) -> Check
         shares = counts / counts.sum(1, keepdims=True)
         check.statistic = float(np.abs(shares[0] - shares[1]).sum() / 2)
         check.p_value = float(stats.chi2_contingency(counts, correction=False, method=chance).pvalue)
+    return check
+
+
+def _sets(name: str, reference: pd.Series, live: pd.Series, seed: int) -> Check:
+    """Compare two samples of sets of labels: the largest difference of the shares of pictures that hold a class.
+
+    Tested by dealing all pictures anew to the two samples (permutation test, Fisher 1935), which moves whole
+    sets and so keeps what belongs together.
+    """
+    old, new = reference.dropna(), live.dropna()
+    check = _blank(name, "largest class shift", old, new)
+    counts = pd.DataFrame({"old": old.value_counts(), "new": new.value_counts()}).fillna(0).astype(int).sort_index()
+    if not check.note and len(counts) == 1:
+        check.note = f"constant: {labels.told(counts.index[0])} in both"
+    if not check.note:
+        classes = sorted({each for text in counts.index for each in labels.split(text)})
+        holds, total = labels.indicators(counts.index, classes).astype(int), counts.sum(axis=1).to_numpy()
+        dealt = np.random.default_rng(seed).multivariate_hypergeometric(total, len(new), RESAMPLES, method="marginals")
+        drawn = np.vstack([counts["new"], dealt])
+        gaps = np.abs(drawn @ holds / len(new) - (total - drawn) @ holds / len(old)).max(axis=1)
+        check.statistic = float(gaps[0])
+        check.p_value = float((gaps >= gaps[0] - 1e-12).mean())
     return check
 
 

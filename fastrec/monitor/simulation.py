@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
 
+from fastrec import labels
 from fastrec.artefacts import IMAGES, SPLITS
 from fastrec.bundle import Bundle
 from fastrec.evaluate.predict import measured, open_bundle, probabilities
@@ -67,7 +68,15 @@ def would_notice(
     rows = []
     for name, strength in [("untouched", 0.0), *itertools.product(ALTERATIONS, STRENGTHS)]:
         live = _answered(bundle, chosen, altered(pixels, name, strength))
-        found = drift.measure(rest, live, "simulated", threshold=threshold, alpha=alpha, seed=seed)
+        found = drift.measure(
+            rest,
+            live,
+            "simulated",
+            threshold=threshold,
+            alpha=alpha,
+            seed=seed,
+            multi_label=bundle.record.multi_label,
+        )
         fired = ", ".join(check.name for check in found.checks if check.drifted)
         rows.append((name, strength, len(live), (live["label"] == live["predicted"]).mean(), found.state, fired))
     table = pd.DataFrame(rows, columns=["alteration", "strength", "images", "accuracy", "state", "checks"])
@@ -84,6 +93,6 @@ def _answered(bundle: Bundle, rows: pd.DataFrame, pixels: np.ndarray) -> pd.Data
     """Answer for altered pictures as the service would have logged it."""
     every = np.arange(len(pixels))
     scores = probabilities(bundle, pixels, every)
-    predicted = np.array(bundle.record.classes, object)[scores.argmax(1)]
-    answered = {"predicted": predicted, "score": scores.max(1), "code": None, "source": "simulated"}
+    predicted, certainty = labels.answers(scores, bundle.record.classes, bundle.record.thresholds)
+    answered = {"predicted": predicted, "score": certainty, "code": None, "source": "simulated"}
     return rows.assign(**answered, **measured(pixels, every))

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
+from fastrec import labels
 from fastrec.evaluate import intervals
 from fastrec.monitor.drift import SELF_TEST, answered
 from fastrec.records import Interval
@@ -53,17 +54,18 @@ def clock(log: pd.DataFrame, now: pd.Timestamp | None = None) -> str:
     return "All requests are dated, none ahead of now."
 
 
-def feedback(log: pd.DataFrame, classes: Collection[str]) -> Interval:
+def feedback(log: pd.DataFrame, classes: Collection[str], multi_label: bool = False) -> Interval:
     """Return how often a person agreed with the prediction, with the Wilson interval.
 
     Who answers is not a random sample of those who asked, so this is no estimate of the accuracy;
-    labels outside ``classes`` are named in the note.
+    labels outside ``classes`` are named in the note.  With several labels, agreed is the same whole set.
     """
     told = answered(log)
     told = told[told["feedback"].notna()]
     found = intervals.proportion(int((told["feedback"] == told["predicted"]).sum()), len(told))
     notes = [f"{len(told)} of {len(log)} requests have feedback"]
-    if strange := sorted(set(told["feedback"]) - set(classes)):
+    given = {name for text in told["feedback"] for name in labels.each(text, multi_label)}
+    if strange := sorted(given - set(classes)):
         notes.append(f"unknown to the model: {', '.join(strange[:5])}{' ...' if len(strange) > 5 else ''}")
     found.note = "; ".join(notes)
     return found

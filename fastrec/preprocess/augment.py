@@ -1,63 +1,210 @@
-"""Augmentation by the batch: fastai's own transforms under one dial."""
+"""Augmentation by the batch: named parts, each with its strength, under one dial.
+
+The geometry and lighting are those of fastai's ``aug_transforms``, draw for draw, done in fewer passes
+over the memory.  All randomness comes from torch's global generator on the CPU, so that a seed repeats it
+on every device.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
+import torch
+from torch import Tensor
 
-from fastrec import plots
 from fastrec.files import FastrecError
+from fastrec.images import PADDING
+from fastrec.preprocess import tones, warping
+from fastrec.preprocess.tones import Tone
+from fastrec.preprocess.warping import Motion
 
-LEVELS = ("none", "light", "medium", "strong")
-_STRENGTH = {  # degrees, zoom, lighting, warp
-    "light": (5.0, 1.05, 0.1, 0.0),
-    "medium": (10.0, 1.1, 0.2, 0.1),
-    "strong": (20.0, 1.25, 0.4, 0.2),
+POLICIES = ("randaugment", "trivialaugment")
+GROUP = 8  # pictures that share one draw of a policy: torchvision draws once per call
+_PART = 2**18  # values that are worked on at a time: they stay in the processor's cache
+_CHANCE = 0.75  # that a part touches a picture, as in fastai
+MAX_HUE = 90.0  # degrees at colour strength 1
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How far each part goes at most; 0 leaves a part out.
+
+    Attributes
+    ----------
+    rotation
+        Degrees, to both sides.
+    zoom
+        Share by which a picture grows: 0.1 enlarges up to 1.1 times, about a random point.
+    warp
+        Share of half a side by which corners move apart: the picture is seen from the side.
+    lighting
+        Of brightness and contrast, below 1, as in fastai: on the logits of the levels.
+    colour
+        Of saturation (0.2: a factor of 0.8 to 1.2) and hue (0.2: up to 18 degrees to both sides).
+    erase
+        The probability that a rectangle of a picture becomes noise; see `fastrec.preprocess.tones.rectangles`.
+    flip
+        Mirror half of the pictures left to right; wrong for digits and letters.
+    policy
+        ``randaugment`` (Cubuk et al. 2019, https://arxiv.org/abs/1909.13719; 2 operations of magnitude 9)
+        or ``trivialaugment`` (Müller and Hutter 2021, https://arxiv.org/abs/2103.10158; wide), by torchvision.
+    """
+
+    rotation: float = 0.0
+    zoom: float = 0.0
+    warp: float = 0.0
+    lighting: float = 0.0
+    colour: float = 0.0
+    erase: float = 0.0
+    flip: bool = False
+    policy: str = ""
+
+
+LEVELS = {  # colour stays out of the lower ones: it tells some classes apart, such as ripe from unripe
+    "none": Strengths(),
+    "light": Strengths(rotation=5, zoom=0.05, lighting=0.1),
+    "medium": Strengths(rotation=10, zoom=0.1, lighting=0.2, warp=0.1),
+    "strong": Strengths(rotation=20, zoom=0.25, lighting=0.4, warp=0.2, colour=0.2),
+    "randaugment": Strengths(policy="randaugment"),
+    "trivialaugment": Strengths(policy="trivialaugment"),
 }
 
 
-def batch_transforms(level: str, flip: bool) -> list[Any]:
-    """Return fastai batch transforms (rotation, zoom, lighting, warp, flip) of the given strength.
+def named(level: str, flip: bool = False, erase: float = 0.0) -> Augmentation:
+    """Return the augmentation that the notebooks' parameters ask for.
 
     Parameters
     ----------
     level
-        ``none``, ``light``, ``medium`` or ``strong``.
-    flip
-        Mirror half of the pictures left to right; wrong for digits and letters.
+        One of `LEVELS`.
+    flip, erase
+        See `Strengths`; they come on top of any level.
 
     Raises
     ------
     FastrecError
-        If the level is unknown.
+        If the level is unknown, or ``erase`` no probability.
     """
-    from fastai.vision.augment import Flip, PadMode, aug_transforms
-
     if level not in LEVELS:
         raise FastrecError(f"augment is {level!r}: take one of {', '.join(LEVELS)}.")
-    if level == "none":
-        return [Flip(p=0.5)] if flip else []
-    degrees, zoom, lighting, warp = _STRENGTH[level]
-    return aug_transforms(
-        do_flip=flip, max_rotate=degrees, max_zoom=zoom, max_lighting=lighting, max_warp=warp, pad_mode=PadMode.Border
-    )
+    if not 0 <= erase <= 1:
+        raise FastrecError(f"erase is {erase}: take a probability, 0 to 1.")
+    return Augmentation(replace(LEVELS[level], flip=flip, erase=erase))
 
 
-def preview(pictures: np.ndarray, level: str, flip: bool, variants: int = 7, seed: int = 0) -> Figure:
-    """Draw each picture (n, h, w, 3) in a row of its own: as it is, then as training would see it."""
-    import torch
-    from fastai.vision.core import TensorImage
+@dataclass(frozen=True)
+class Augmentation:
+    """Varies whole batches, each picture by its own draw."""
 
-    torch.manual_seed(seed)
-    transforms = batch_transforms(level, flip)
-    shown, titles = [], []
-    for picture in pictures:
-        batch = TensorImage(torch.from_numpy(np.stack([picture] * variants)).permute(0, 3, 1, 2).float() / 255)
-        for transform in transforms:
-            batch = transform(batch, split_idx=0)
-        changed = (batch.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()
-        shown += [picture, *changed]
-        titles += ["original", *[""] * variants]
-    return plots.image_grid(shown, titles, variants + 1)
+    strengths: Strengths
+
+    def __call__(self, pixels: Tensor, finish: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return a varied batch of levels 0 to 1.
+
+        Parameters
+        ----------
+        pixels
+            (n, 3, side, side), uint8 levels or float levels 0 to 1; left as they are.
+        finish
+            What is done last to each part of the batch, in place, such as normalising.
+
+        Returns
+        -------
+        float32, (n, 3, side, side), channels last in memory.
+        """
+        motion, tone = self._motion(len(pixels)), self._tone(len(pixels))
+        boxes = tones.rectangles(len(pixels), self.strengths.erase, pixels.shape[-1])
+        if self.strengths.policy:
+            pixels = by_groups(pixels, policy(self.strengths.policy))
+        return apply(pixels, motion, tone, boxes, finish)
+
+    def _motion(self, n: int) -> Motion:
+        s = self.strengths
+        flip = 1 - 2 * torch.empty(n).bernoulli_(0.5) if s.flip else None
+        degrees = _some(n, -s.rotation, s.rotation) if s.rotation else None
+        zoom = _some(n, 1.0, 1.0 + s.zoom, 1.0) if s.zoom else None
+        across, down = (torch.rand(n), torch.rand(n)) if s.zoom else (None, None)
+        x, y = (_some(n, -s.warp, s.warp), _some(n, -s.warp, s.warp)) if s.warp else (None, None)
+        return Motion(flip, degrees, zoom, across, down, x, y)
+
+    def _tone(self, n: int) -> Tone:
+        light, colour = self.strengths.lighting, self.strengths.colour
+        brightness = contrast = saturation = hue = None
+        if light:
+            brightness = _some(n, 0.5 * (1 - light), 0.5 * (1 + light), 0.5)
+            widest = -torch.log1p(torch.tensor(-light)).item()
+            contrast = _some(n, -widest, widest).exp()
+        if colour:
+            saturation = _some(n, 1 - colour, 1 + colour, 1.0)
+            hue = _some(n, -MAX_HUE * colour, MAX_HUE * colour)
+        return Tone(brightness, contrast, saturation, hue)
+
+
+def _some(n: int, low: float, high: float, neutral: float = 0.0) -> Tensor:
+    """Draw a value for each of n pictures, which three in four get; the others get the neutral one."""
+    drawn = torch.empty(n).uniform_(low, high)
+    return torch.where(torch.empty(n).bernoulli_(_CHANCE).bool(), drawn, neutral)
+
+
+def apply(
+    pixels: Tensor,
+    motion: Motion,
+    tone: Tone,
+    boxes: list[list[int]],
+    finish: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Do what was drawn, a few pictures at a time; in and out as in :meth:`Augmentation.__call__`."""
+    count, device = len(pixels), pixels.device
+    if motion.flip is not None and not motion.resamples:
+        pixels, motion = _mirror(pixels, motion.flip.to(device) < 0), Motion()
+    at_once = count if device.type == "cuda" else max(1, _PART // pixels[0].numel())
+    steps = _steps(motion, tone, count, device)
+    made = torch.empty_like(pixels, dtype=torch.float32, memory_format=torch.channels_last)
+    for start in range(0, count, at_once):
+        where = slice(start, start + at_once)
+        part = _unit(pixels[where])
+        for step in steps:
+            part = step(part, where)
+        part = tones.erase(part, [[k - start, *box] for k, *box in boxes if start <= k < start + at_once])
+        made[where] = part if finish is None else finish(part)
+    return made
+
+
+def _steps(motion: Motion, tone: Tone, n: int, device: torch.device) -> list[Callable[[Tensor, slice], Tensor]]:
+    """Return what happens to a part of the batch, in order; what was drawn goes to the device once."""
+    steps: list[Callable[[Tensor, slice], Tensor]] = []
+    if motion.resamples:
+        matrices, flat = motion.matrices(n).to(device), motion.warp_x is None
+        steps.append(lambda part, where: warping.move(part, matrices[where], flat))
+    if tone.brightness is not None and tone.contrast is not None:
+        bright, contrast = tone.brightness.to(device), tone.contrast.to(device)
+        steps.append(lambda part, where: tones.light(part, bright[where], contrast[where]))
+    if tone.saturation is not None and tone.hue is not None:
+        mixes = tones.colour_matrices(tone.saturation, tone.hue).to(device)
+        steps.append(lambda part, where: tones.tint(part, mixes[where]))
+    return steps
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    """Return a copy as float levels 0 to 1."""
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels.clone()
+
+
+def _mirror(pixels: Tensor, hit: Tensor) -> Tensor:
+    return torch.where(hit.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+
+
+def policy(name: str, **options: Any) -> Callable[[Tensor], Tensor]:
+    """Return torchvision's automatic policy of a name; what it uncovers is grey."""
+    from torchvision.transforms import v2
+
+    made: Any = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide}[name]
+    return made(interpolation=v2.InterpolationMode.BILINEAR, fill=[float(PADDING)] * 3, **options)
+
+
+def by_groups(pixels: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+    """Give each group of `GROUP` pictures a draw of its own; which pictures meet, the loader's shuffling decides."""
+    levels = pixels if pixels.dtype == torch.uint8 else pixels.mul(255).round_().byte()
+    return torch.cat([act(part) for part in levels.split(GROUP)])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from fastrec import labels
 from fastrec.artefacts import SPLITS, SPLITS_ORDER
 from fastrec.collect import duplicates
 from fastrec.files import FastrecError
+from fastrec.preprocess import stratify
 
 FOLDS = 5
 NEAR = ("near_copy", "near_copy_two_labels")
@@ -34,13 +35,13 @@ def split(
     Parameters
     ----------
     manifest
-        The table MANIFEST, labels single.
+        The table MANIFEST; multi-label where a picture has several labels or none.
     valid, test
-        Shares of all images, each class on its own (stratified).
+        Shares of all images, each class on its own (stratified; with several labels each of them).
     seed
         Changes which images go where; the order of files does not.
     folds
-        For cross-validation inside train and valid.
+        For cross-validation inside train and valid, at least 2.
     quality
         The table QUALITY, whose pairs of near copies count as one group.
 
@@ -55,33 +56,51 @@ def split(
     """
     if not (0 < valid < 1 and 0 < test < 1 and valid + test < 1):
         raise FastrecError(f"valid is {valid} and test is {test}: take shares above 0 that leave some for train.")
-    table = _units(manifest, quality)
-    _check_enough(table, valid, test)
-    table["split"] = _assign(table, _shares(table["split_hint"], valid, test), table["split_hint"], seed)
-    _check_present(table)
+    if folds < 2:
+        raise FastrecError(f"folds is {folds}: take at least 2.")
+    multi_label = labels.several(manifest["labels"])
+    table = _units(manifest, quality, multi_label)
+    shares = _shares(table["split_hint"], valid, test)
+    _check_enough(each_label(table, multi_label), len(shares))
+    table["split"] = _assign(table, shares, table["split_hint"], seed, multi_label)
+    _check_present(table, multi_label)
     rest = table["split"] != "test"
     table["fold"] = -1
     names = [str(k) for k in range(folds)]
-    assigned = _assign(table[rest], dict.fromkeys(names, 1 / folds), None, seed + 1)
+    assigned = _assign(table[rest], dict.fromkeys(names, 1 / folds), None, seed + 1, multi_label)
     table.loc[rest, "fold"] = assigned.astype(int)
     table = table.sort_values("image_id", ignore_index=True)
     table["row"] = np.arange(len(table))
     return table[SPLITS.schema.names]
 
 
-def _units(manifest: pd.DataFrame, quality: pd.DataFrame | None) -> pd.DataFrame:
-    several = manifest[manifest["labels"].str.len() > 1]
-    if len(several):
-        raise FastrecError(
-            f"{len(several)} pictures have several labels, the first {several['path'].iloc[0]}: give one label each, "
-            "or take their boxes (coco-crop:)."
-        )
+def _units(manifest: pd.DataFrame, quality: pd.DataFrame | None, multi_label: bool) -> pd.DataFrame:
     table = manifest[["image_id", "group", "split_hint"]].copy()
-    table["label"] = manifest["labels"].str[0]
+    table["label"] = _joined_labels(manifest["labels"]) if multi_label else manifest["labels"].str[0]
     table["group"] = table["group"].where(table["group"].notna(), table["image_id"])
     if quality is not None:
         table["group"] = _joined(table, quality[quality["issue"].isin(NEAR)])
     return table
+
+
+def _joined_labels(lists: pd.Series) -> pd.Series:
+    names = sorted({name for found in lists for name in found})
+    if not names:
+        raise FastrecError("no picture has a label: give some labels (notebooks/01_collect.ipynb).")
+    for name in names:
+        if not name or labels.SEPARATOR in name:
+            raise FastrecError(
+                f"label {name!r} cannot stand in a set with several labels per picture, where {labels.SEPARATOR!r} "
+                "parts them: rename it with label_map."
+            )
+    return lists.map(lambda found: labels.join(set(found)))
+
+
+def each_label(table: pd.DataFrame, multi_label: bool) -> pd.DataFrame:
+    """Return a table with one row for each ``label`` of a picture; the label of a picture without any is empty."""
+    if not multi_label:
+        return table
+    return table.assign(label=table["label"].map(labels.split)).explode("label").fillna({"label": ""})
 
 
 def _joined(table: pd.DataFrame, near: pd.DataFrame) -> pd.Series:
@@ -101,8 +120,10 @@ def _shares(hints: pd.Series, valid: float, test: float) -> dict[str, float]:
     return {name: share for name, share in shares.items() if name not in given}
 
 
-def _assign(table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series | None, seed: int) -> pd.Series:
-    """Deal units (groups) in hash order, each to the split that lacks most of the unit's label."""
+def _assign(
+    table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series | None, seed: int, multi_label: bool
+) -> pd.Series:
+    """Deal units (groups) to the splits that lack their labels, after those whose place is given."""
     place: dict[str, str] = {}
     free = table
     if hints is not None:
@@ -110,18 +131,9 @@ def _assign(table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series |
         _refuse_torn_groups(table, set(fixed["group"]))
         place = dict(zip(fixed["group"], fixed["split_hint"], strict=True))
         free = table[~table["group"].isin(place)]
-    names, weights = list(shares), np.array(list(shares.values())) / sum(shares.values())
-    wanted = {label: _quotas(count, weights) for label, count in free["label"].value_counts().items()}
-    by_unit: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, label in zip(free["group"], free["label"], strict=True):
-        by_unit[group][label] += 1
-    # Large groups first: the small ones then even out what those upset.
-    for group in sorted(by_unit, key=lambda g: (-sum(by_unit[g].values()), _hash(g, seed))):
-        lack = sum(wanted[label] * count for label, count in by_unit[group].items())
-        best = int(np.argmax(lack))
-        place[group] = names[best]
-        for label, count in by_unit[group].items():
-            wanted[label][best] -= count
+    pictures, labelled = Counter(free["group"]), each_label(free, multi_label)
+    units = stratify.units(labelled["group"], labelled["label"])
+    place |= (stratify.deal_sets if multi_label else stratify.deal)(units, pictures, shares, seed)
     return table["group"].map(place)
 
 
@@ -135,24 +147,8 @@ def _refuse_torn_groups(table: pd.DataFrame, groups: set[str]) -> None:
             )
 
 
-def _quotas(count: int, weights: np.ndarray) -> np.ndarray:
-    """Share ``count`` images out by largest remainder, with at least one for each split where they suffice."""
-    exact = count * weights
-    quotas = np.floor(exact)
-    quotas[np.argsort(quotas - exact, kind="stable")[: round(count - quotas.sum())]] += 1
-    while count >= len(weights) and quotas.min() < 1:
-        quotas[quotas.argmax()] -= 1
-        quotas[quotas.argmin()] += 1
-    return quotas
-
-
-def _hash(group: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\0{group}".encode()).digest()
-
-
-def _check_enough(table: pd.DataFrame, valid: float, test: float) -> None:
-    missing = len(_shares(table["split_hint"], valid, test))
-    for label, units in table.groupby("label")["group"].nunique().items():
+def _check_enough(table: pd.DataFrame, missing: int) -> None:
+    for label, units in table[table["label"] != ""].groupby("label")["group"].nunique().items():
         if units < missing:
             raise FastrecError(
                 f"class {label!r} has {units} image{'s' * (units != 1)} or groups, but train, valid and test need one "
@@ -160,16 +156,18 @@ def _check_enough(table: pd.DataFrame, valid: float, test: float) -> None:
             )
 
 
-def _check_present(table: pd.DataFrame) -> None:
-    counts = pd.crosstab(table["label"], table["split"]).reindex(columns=SPLITS_ORDER, fill_value=0)
+def _check_present(table: pd.DataFrame, multi_label: bool) -> None:
+    found = counts(table, multi_label)
     for name in SPLITS_ORDER:
-        if (absent := counts.index[counts[name] == 0]).size:
+        if (absent := found.index[found[name] == 0]).size:
             raise FastrecError(f"class {absent[0]!r} has no image in {name}: add images, or change the split given.")
 
 
-def counts(splits: pd.DataFrame) -> pd.DataFrame:
-    """Count the images of each class (index) in each split (columns)."""
-    return pd.crosstab(splits["label"], splits["split"]).reindex(columns=SPLITS_ORDER, fill_value=0)
+def counts(splits: pd.DataFrame, multi_label: bool = False) -> pd.DataFrame:
+    """Count the images of each class (index) in each split (columns); one with several labels counts for each."""
+    table = each_label(splits, multi_label)
+    found = pd.crosstab(table["label"], table["split"]).reindex(columns=SPLITS_ORDER, fill_value=0)
+    return found.drop(index="", errors="ignore") if multi_label else found
 
 
 def leaks(splits: pd.DataFrame, quality: pd.DataFrame | None = None) -> pd.DataFrame:

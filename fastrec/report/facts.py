@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fastrec import labels
 from fastrec.artefacts import (
+    CARD,
     DEPLOYMENT,
     DRIFT,
     IMAGES,
@@ -25,8 +27,10 @@ from fastrec.artefacts import (
     STAGES,
     stage_folder,
 )
+from fastrec.collect import card
 from fastrec.files import FastrecError
 from fastrec.plots import png
+from fastrec.preprocess.splits import counts
 from fastrec.records import DeployRecord, Drift, Metrics, StageRecord
 from fastrec.run import Run, home
 
@@ -76,9 +80,12 @@ class Facts:
     source: str | None = None
     served: str | None = None  # label of the bundle in the package
     pictures: int | None = None  # how many were collected
+    learnt: int = 0  # how many pictures the model learns from; 0 before there is a split
+    multi_label: bool = False  # a picture may have several labels
     class_counts: list[tuple[str, dict[str, int]]] = field(default_factory=list)  # per class, per split
     rejected: list[tuple[str, int, str]] = field(default_factory=list)  # code, how many, an example
     issues: list[tuple[str, int]] = field(default_factory=list)
+    card: str = ""  # the data card as HTML whose texts are escaped
     confusions: list[Confusion] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what could not be read, and the cure
@@ -87,11 +94,6 @@ class Facts:
     def records(self) -> list[StageRecord]:
         """The stages' records, in order."""
         return [stage.record for stage in self.stages if stage.record]
-
-    @property
-    def learnt(self) -> int:
-        """How many pictures the model learns from; 0 before there is a split."""
-        return sum(splits.get("train", 0) for _, splits in self.class_counts)
 
 
 def gather(run: Run) -> Facts:
@@ -155,16 +157,19 @@ def executed_notebook(run: Run, stage: str) -> Path:
 def _add_data(run: Run, facts: Facts) -> None:
     manifest, splits = _read(run, MANIFEST, facts), _read(run, SPLITS, facts)
     rejected, quality = _read(run, REJECTED, facts), _read(run, QUALITY, facts)
+    if record := _read(run, CARD, facts):
+        facts.card = card.html(record, classes=False)
     if manifest is not None:
-        facts.pictures = len(manifest)
+        facts.pictures, facts.multi_label = len(manifest), labels.several(manifest["labels"])
     if splits is not None:
-        counts = splits.groupby(["label", "split"]).size().unstack(fill_value=0)
+        facts.learnt = int((splits["split"] == "train").sum())
         facts.class_counts = [
-            (str(label), {split: int(row.get(split, 0)) for split in SPLITS_ORDER}) for label, row in counts.iterrows()
+            (str(label), {split: int(row[split]) for split in SPLITS_ORDER})
+            for label, row in counts(splits, facts.multi_label).iterrows()
         ]
     elif manifest is not None:
-        labels = Counter(label for labels in manifest["labels"] for label in labels)
-        facts.class_counts = [(label, {"not split yet": number}) for label, number in sorted(labels.items())]
+        found = Counter(label for several in manifest["labels"] for label in several)
+        facts.class_counts = [(label, {"not split yet": number}) for label, number in sorted(found.items())]
     if rejected is not None:
         facts.rejected = [
             (str(code), len(rows), f"{rows['path'].iloc[0]}: {rows['message'].iloc[0]}")
@@ -175,11 +180,16 @@ def _add_data(run: Run, facts: Facts) -> None:
 
 
 def top_confusions(metrics: Metrics, most: int = 5) -> list[Confusion]:
-    """List the most frequent pairs of label and wrong prediction, the largest share first among equals."""
+    """List the most frequent pairs of label and wrong prediction, the largest share first among equals.
+
+    With several labels: of the pictures of a label, to how many another one was wrongly added.
+    """
     matrix = np.asarray(metrics.confusion)
     if matrix.size == 0:
         return []
     totals = matrix.sum(axis=1)
+    if metrics.multi_label:
+        totals = np.array([metrics.per_class[name].support for name in metrics.classes])
     pairs = [
         Confusion(metrics.classes[row], metrics.classes[column], int(matrix[row, column]), int(totals[row]))
         for row, column in np.argwhere(matrix > 0)
@@ -195,8 +205,9 @@ def _mistakes(run: Run, facts: Facts) -> list[Mistake]:
         return []
     wrong = predictions[predictions["predicted"] != predictions["label"]].sort_values("score", ascending=False)
     rows = dict(zip(splits["image_id"], splits["row"], strict=True))
+    told = labels.told if facts.multi_label else str
     return [
-        Mistake(data_uri(images[rows[item.image_id]]), str(item.label), str(item.predicted), float(item.score))
+        Mistake(data_uri(images[rows[item.image_id]]), told(item.label), told(item.predicted), float(item.score))
         for item in wrong.head(MOST_MISTAKES).itertuples()
         if 0 <= rows.get(item.image_id, -1) < len(images)
     ]

@@ -15,9 +15,9 @@ from torch import nn
 
 from fastrec.bundle import Bundle
 from fastrec.files import FastrecError
-from fastrec.train import fastnet  # noqa: F401 (registers itself with timm)
+from fastrec.train import fastnet, rownet  # noqa: F401 (they register themselves with timm)
 
-__all__ = ["architecture_names", "build", "parameter_count", "restore"]
+__all__ = ["architecture_names", "build", "check_size", "parameter_count", "restore", "sized"]
 
 
 def architecture_names(pattern: str = "*") -> list[str]:
@@ -54,6 +54,35 @@ def build(name: str, classes: int, **options: Any) -> nn.Module:
         return timm.create_model(name, num_classes=classes, **options)
     except TypeError as error:
         raise FastrecError(f"architecture {name} does not take {options}: {error}.") from error
+
+
+def sized(name: str, size: int, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with ``img_size`` added where an architecture is built for one size, as transformers are."""
+    known = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    fixed = name == "rownet" or (known is not None and known.fixed_input_size)
+    return {"img_size": size, **options} if fixed else options
+
+
+def check_size(network: nn.Module, name: str, size: int) -> None:
+    """Try one empty picture of ``size`` pixels a side.
+
+    Raises
+    ------
+    FastrecError
+        If it is too small, or no multiple of what the network divides it by.
+    """
+    network.eval()
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(2, 3, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).strip() or "its assertion failed").splitlines()[0].rstrip(".")
+        raise FastrecError(
+            f"architecture {name} cannot take pictures of {size} pixels ({reason}): set the size of preprocess to a "
+            "larger one, or choose another architecture."
+        ) from error
+    finally:
+        network.train()
 
 
 def restore(bundle: Bundle) -> nn.Module:

@@ -22,6 +22,7 @@ class History(Callback):
     """Keep one row per epoch: called before each epoch for the clock, after it for the figures."""
 
     order = 60  # after fastai's Recorder (50), whose figures it reads
+    resumable = ("rows",)  # what a checkpoint keeps
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from fastai.callback.channelslast import ChannelsLast
-from fastai.callback.core import Callback
 from fastai.callback.schedule import SuggestionMethod
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -16,26 +14,16 @@ from fastai.metrics import F1Score, accuracy
 from fastai.torch_core import set_seed
 
 from fastrec import bundle, files
-from fastrec.artefacts import BUNDLE, CACHE, SPLITS, stage_folder
-from fastrec.files import FastrecError
+from fastrec.artefacts import BUNDLE, CACHE, IMAGES, SPLITS, stage_folder
 from fastrec.records import BundleRecord, Preprocessing
 from fastrec.run import Run
-from fastrec.train import architectures
+from fastrec.train import architectures, multilabel
+from fastrec.train.checkpoints import Checkpoints
+from fastrec.train.finite import StopAtNaN
 from fastrec.train.history import History
-
-
-class StopAtNaN(Callback):
-    """End training at the first step whose loss is not finite: fastai alone would end quietly with stale weights."""
-
-    def after_loss(self) -> None:
-        """Check the loss before it reaches the weights."""
-        loss = self.loss.detach().item()
-        if self.training and not math.isfinite(loss) and not hasattr(self.learn, "lr_finder"):
-            rate = self.opt.hypers[-1]["lr"]
-            raise FastrecError(
-                f"the loss became {loss} at epoch {self.epoch}, step {self.iter}, learning rate {rate:.2g}: "
-                "take a smaller learning_rate."
-            )
+from fastrec.train.multilabel import SmoothedBCE
+from fastrec.train.pretrained import FRESH, start_from
+from fastrec.train.resume import ExactLearner
 
 
 def create(
@@ -45,7 +33,8 @@ def create(
     weight_decay: float = 0.01,
     label_smoothing: float = 0.0,
     seed: int = 0,
-) -> Learner:
+    pretrained: str = FRESH,
+) -> ExactLearner:
     """Make a Learner with fresh weights that depend on the seed alone.
 
     Parameters
@@ -55,25 +44,45 @@ def create(
     architecture, options
         See `fastrec.train.architectures.build`.
     weight_decay, label_smoothing
-        Of AdamW and of the cross entropy.
+        Of AdamW and of the cross entropy (with several labels the binary one).
     seed
         Of the weights, and of all that training draws after this call.
+    pretrained
+        Where weights come from: see `fastrec.train.pretrained.start_from`.
     """
     set_seed(seed, reproducible=True)
-    network = architectures.build(architecture, len(dls.vocab), **(options or {}))
-    learn = Learner(
+    size = dls.size
+    options = architectures.sized(architecture, size, options or {})
+    network = architectures.build(architecture, len(dls.vocab), **options)
+    architectures.check_size(network, architecture, size)
+    start = start_from(network, architecture, pretrained)
+    learn = ExactLearner(
         dls,
         network,
-        loss_func=CrossEntropyLossFlat(label_smoothing=label_smoothing),
-        metrics=[accuracy, F1Score(average="macro")],
+        loss_func=(SmoothedBCE if dls.multi_label else CrossEntropyLossFlat)(label_smoothing=label_smoothing),
+        metrics=[multilabel.accuracy, multilabel.macro_f1(len(dls.vocab))]
+        if dls.multi_label
+        else [accuracy, F1Score(average="macro")],
         splitter=architectures.head_parameters,
         wd=weight_decay,
         cbs=[ChannelsLast(), StopAtNaN(), History()],
         path=dls.path,
     )
     learn.recorder.train_metrics = True
-    learn.architecture, learn.architecture_options = architecture, options or {}
+    learn.architecture, learn.architecture_options, learn.start = architecture, options, start
     return learn
+
+
+def keep_checkpoints(run: Run, learn: ExactLearner, every: int) -> None:
+    """Save a checkpoint every so many steps, and go on from the one that an interrupted training of this stage left.
+
+    A checkpoint of other data, parameters, code or versions is not used, and it is said what differs.
+    They are removed once :func:`save` has written the bundle.
+    """
+    stage = run.record("train")
+    made_by = {"code": stage.code, "versions": stage.versions, **stage.parameters} if stage else {}
+    data = {artefact.file: files.checksum(run.path(artefact)) for artefact in (SPLITS, IMAGES, CACHE)}
+    learn.keep(Checkpoints(run.path("03_train/checkpoints"), {**made_by, **data, "checkpoint_every": None}), every)
 
 
 def suggest_rate(learn: Learner) -> float:
@@ -82,17 +91,28 @@ def suggest_rate(learn: Learner) -> float:
 
 
 def validate(learn: Learner) -> dict[str, float]:
-    """Return loss, accuracy and macro F1 on the valid split."""
+    """Return loss, accuracy and macro F1 on the valid split; with several labels by thresholds chosen on it."""
+    return _judged(learn)[0]
+
+
+def _judged(learn: Learner) -> tuple[dict[str, float], list[float] | None]:
+    """Return what :func:`validate` does, and the thresholds."""
     with learn.no_bar(), learn.no_logging():
         loss, right, f1 = learn.validate()
-    return {"loss": float(loss), "accuracy": float(right), "macro_f1": float(f1)}
+        if not learn.dls.multi_label:
+            return {"loss": float(loss), "accuracy": float(right), "macro_f1": float(f1)}, None
+        found = learn.get_preds(dl=learn.dls.valid, reorder=False)
+    scores, truth = found[0].double().cpu().numpy(), found[1].cpu().numpy() > 0
+    thresholds = multilabel.thresholds(scores, truth)
+    return {"loss": float(loss), **multilabel.figures(scores, truth, thresholds)}, thresholds
 
 
-def save(run: Run, learn: Learner, name: str, stage: str) -> BundleRecord:
+def save(run: Run, learn: ExactLearner, name: str, stage: str) -> BundleRecord:
     """Write the Learner's network as the bundle ``<stage>/<name>``, with its figures on the valid split."""
     info = run.read(CACHE)
+    valid, thresholds = _judged(learn)
     with run.writing(BUNDLE, name, stage) as folder:
-        return bundle.save(
+        record = bundle.save(
             folder,
             learn.model.state_dict(),
             name=name,
@@ -103,9 +123,14 @@ def save(run: Run, learn: Learner, name: str, stage: str) -> BundleRecord:
             classes=info.classes,
             preprocessing=Preprocessing(size=info.size, resize=info.resize, mean=info.mean, std=info.std),
             parameters=architectures.parameter_count(learn.model),
-            valid=validate(learn),
+            multi_label=info.multi_label,
+            thresholds=thresholds,
+            valid=valid,
             data_sha256=files.checksum(run.path(SPLITS)),
         )
+    if learn.checkpointing is not None:
+        learn.checkpointing.checkpoints.clear()
+    return record
 
 
 def summary(network: torch.nn.Module, size: int) -> dict[str, Any]:

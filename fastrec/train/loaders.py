@@ -2,64 +2,114 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
+import fastai.vision.data  # noqa: F401 (gives show_batch its grid of pictures)
 import numpy as np
+import pandas as pd
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.data.transforms import Category, CategoryMap, IntToFloatTensor, Normalize
-from fastai.torch_core import TensorCategory, TensorImage
+from fastai.data.transforms import Category, CategoryMap, MultiCategory
+from fastai.torch_core import TensorCategory, TensorImage, TensorMultiCategory
 
+from fastrec import labels
 from fastrec.artefacts import CACHE, IMAGES, SPLITS
 from fastrec.files import FastrecError
-from fastrec.preprocess.augment import batch_transforms
+from fastrec.preprocess import augment as augmentation
 from fastrec.preprocess.splits import rows
+from fastrec.records import CacheInfo
 from fastrec.run import Run
+from fastrec.train.prepare import Prepare
+
+Target: TypeAlias = TensorCategory | TensorMultiCategory
 
 
 class CachedImages:
-    """The rows of one split: images as uint8 tensors (3, h, w) and their labels as class numbers."""
+    """The rows of one split: images as uint8 tensors (3, h, w), their labels as class numbers or indicators."""
 
     def __init__(
         self, images: np.ndarray, rows: np.ndarray, targets: np.ndarray, classes: list[str], split: int
     ) -> None:
-        self.images, self.rows, self.targets = images, rows, torch.from_numpy(targets)
+        self.images, self.rows, self.targets = np.asarray(images), rows, torch.from_numpy(targets)
         self.vocab = CategoryMap(classes, sort=False)
-        self.split_idx = split  # fastai augments where it is 0
+        self.split_idx = split  # 0 is train
+        self.kind: type[Target] = TensorCategory if targets.ndim == 1 else TensorMultiCategory
+        self.n_inp = 1  # told, since fastai would find out by a trial pass amid the first step
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, indices: list[int]) -> tuple[TensorImage, TensorCategory]:
+    def batch(self, indices: list[int]) -> tuple[TensorImage, Target]:
         """Read many rows at once; the result is already channels-last in memory."""
         pixels = torch.from_numpy(np.asarray(self.images[self.rows[indices]])).permute(0, 3, 1, 2)
-        return TensorImage(pixels), TensorCategory(self.targets[indices])
+        return TensorImage(pixels), self.kind(self.targets[indices])
 
-    def __getitem__(self, index: int) -> tuple[TensorImage, TensorCategory]:
+    def __getitem__(self, index: int) -> tuple[TensorImage, Target]:
         x, y = self.batch([index])
         return x[0], y[0]
 
     def decode(self, sample: tuple[Any, ...], full: bool = True) -> tuple[Any, ...]:
-        """Give fastai's ``show_batch`` the class name behind a class number."""
+        """Give fastai's ``show_batch`` the class name behind a class number, or the names behind indicators."""
         image, *target = sample
-        return (image, *(Category(self.vocab[int(number)]) for number in target))
+        return (image, *(self._named(one) for one in target))
+
+    def _named(self, target: torch.Tensor) -> Category | MultiCategory:
+        if self.kind is TensorCategory:
+            return Category(self.vocab[int(target)])
+        return MultiCategory(self.vocab[int(number)] for number in target.nonzero())
 
 
 class CacheLoader(TfmdDL):
-    """A `TfmdDL` that asks its dataset for whole batches instead of joining single items."""
+    """A `TfmdDL` that asks its dataset for whole batches instead of joining single items.
 
-    def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[TensorImage, TensorCategory]]:
+    While training, the order of an epoch's pictures and the randomness of a step follow from ``seed``,
+    ``round`` (the number of the fit and of the epoch) and the step's number alone: a step is the same
+    whatever was done before it, so a training that was killed can go on at any step.
+    """
+
+    latest = np.array([], int)  # cache rows of the batch given last
+    seed, round, start = 0, (0, 0), 0  # start: the first step to give, those before it were done already
+
+    def get_idxs(self) -> list[int]:
+        """Return the pictures in the order of this epoch."""
+        places = list(range(self.n))
+        return random.Random(f"{self.seed} {self.round}").sample(places, self.n) if self.shuffle else places
+
+    def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[TensorImage, Target]]:
         """Yield batches of the sampled indices; the last one may be smaller unless ``drop_last``."""
-        samples = iter(samps)
+        samples, step = iter(samps), 0
         while indices := list(itertools.islice(samples, self.bs)):
-            if len(indices) == self.bs or not self.drop_last:
+            if step >= self.start and (len(indices) == self.bs or not self.drop_last):
+                if self.shuffle:
+                    _reseed(f"{self.seed} {self.round} {step}", self.device)
+                self.latest = self.dataset.rows[indices]
                 yield self.dataset.batch(indices)
+            step += 1
 
 
-def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = False, seed: int = 0) -> DataLoaders:
+def _reseed(name: str, device: torch.device) -> None:
+    """Seed all generators that augmentation, dropout and fastai draw from."""
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    random.seed(number)
+    np.random.seed(number)  # noqa: NPY002 (the global one is what libraries draw from)
+    torch.default_generator.manual_seed(number)  # torch.manual_seed writes down the whole stack, for devices to come
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(number)
+
+
+def load(
+    run: Run,
+    batch_size: int = 64,
+    augment: str = "light",
+    flip: bool = False,
+    seed: int = 0,
+    held_out: np.ndarray | None = None,
+    erase: float = 0.0,
+) -> DataLoaders:
     """Make train and valid loaders over the run's cache.
 
     Parameters
@@ -68,15 +118,18 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
         Its cache and split are read.
     batch_size
         Images per step, at most the train split; the last, smaller batch of a training epoch is dropped.
-    augment, flip
-        See `fastrec.preprocess.augment.batch_transforms`.
+    augment, flip, erase
+        See `fastrec.preprocess.augment.named`; the valid split is never augmented.
     seed
         Of the shuffling.
+    held_out
+        Cache rows that take the place of the valid split; all others outside test then train.
 
     Returns
     -------
     fastai `DataLoaders` with float batches (n, 3, size, size), normalised by the train split's
-    channel statistics, and class numbers (n,).  The test split is not among them.
+    channel statistics, and class numbers (n,) or, with several labels, indicators (n, classes) as
+    floats, which ``multi_label`` of the result tells.  The test split is not among them.
 
     Raises
     ------
@@ -86,25 +139,36 @@ def load(run: Run, batch_size: int = 64, augment: str = "light", flip: bool = Fa
     if batch_size < 2:
         raise FastrecError(f"batch_size is {batch_size}: take at least 2.")
     splits, cached, info = run.read(SPLITS), run.read(IMAGES), run.read(CACHE)
-    number = {name: k for k, name in enumerate(info.classes)}
-    targets = splits.sort_values("row")["label"].map(number).to_numpy()
+    targets = _targets(splits.sort_values("row")["label"], info)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    finish = [IntToFloatTensor(), Normalize.from_stats(info.mean, info.std, cuda=device == "cuda")]
-    made = []
+    varied, made = augmentation.named(augment, flip, erase), []
     for k, split in enumerate(("train", "valid")):
-        chosen = rows(splits, [split])
+        chosen = rows(splits, [split]) if held_out is None else _sides(splits, held_out)[k]
         dataset = CachedImages(cached, chosen, targets[chosen], info.classes, k)
-        tail = [*batch_transforms(augment, flip), *finish]
+        tail = Prepare(info.mean, info.std, varied if split == "train" else None)
         made.append(_loader(dataset, batch_size, tail, device, shuffle=split == "train"))
-    made[0].rng = random.Random(seed)
+    made[0].seed = seed
     dls = DataLoaders(*made, path=run.folder / "03_train")
-    dls.vocab = info.classes
+    dls.vocab, dls.multi_label, dls.size = info.classes, info.multi_label, info.size
+    dls.image_ids = splits.sort_values("row")["image_id"].to_numpy()  # by cache row
     return dls
 
 
-def _loader(dataset: CachedImages, batch_size: int, tail: list[Any], device: str, shuffle: bool) -> CacheLoader:
+def _targets(texts: pd.Series, info: CacheInfo) -> np.ndarray:
+    if info.multi_label:
+        return labels.indicators(texts, info.classes).astype(np.float32)
+    return texts.map({name: k for k, name in enumerate(info.classes)}).to_numpy()
+
+
+def _sides(splits: pd.DataFrame, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to train and to validate on; none of the test split is among them."""
+    outside = rows(splits, ["train", "valid"])
+    return np.setdiff1d(outside, held_out), np.intersect1d(outside, held_out)
+
+
+def _loader(dataset: CachedImages, batch_size: int, tail: Prepare, device: str, shuffle: bool) -> CacheLoader:
     size = min(batch_size if shuffle else 4 * batch_size, len(dataset))  # valid keeps no gradients: more fits
     place = torch.device(device)
     return CacheLoader(
-        dataset, bs=size, shuffle=shuffle, drop_last=shuffle, after_batch=tail, num_workers=0, device=place
+        dataset, bs=size, shuffle=shuffle, drop_last=shuffle, after_batch=[tail], num_workers=0, device=place
     )

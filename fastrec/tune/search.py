@@ -46,15 +46,20 @@ def open_study(run: Run, base: Recipe, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = run.path(STUDY)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = [files.checksum(run.path(artefact)) for artefact in (SPLITS, CACHE, IMAGES)]
-    made_by = [provenance.code_fingerprint(notebook("tune")), provenance.versions()]
-    common = json.dumps([data, made_by, asdict(base), seed], sort_keys=True)
     return optuna.create_study(
         storage=optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}}),
-        study_name=hashlib.sha256(common.encode()).hexdigest()[:16],
+        study_name=fingerprint(run, base, seed),
         direction="maximize",
         load_if_exists=True,
     )
+
+
+def fingerprint(run: Run, recipe: Recipe, number: int) -> str:
+    """Return a short checksum of all that a trained figure depends on: pixels, split, code, versions, settings."""
+    data = [files.checksum(run.path(artefact)) for artefact in (SPLITS, CACHE, IMAGES)]
+    made_by = [provenance.code_fingerprint(notebook("tune")), provenance.versions()]
+    parts = json.dumps([data, made_by, asdict(recipe), number], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 def search(run: Run, base: Recipe, trials: int, seed: int = 0) -> optuna.Study:

@@ -1,9 +1,11 @@
 """Decisions by hand: kept at once, applied on the next run, never edits of originals."""
 
+import shutil
+
 import pandas as pd
 
-from fastrec.artefacts import REJECTED
-from fastrec.collect import decisions, manifest, sources, widgets
+from fastrec.artefacts import ABSENT, DECISIONS, REJECTED, stage_record
+from fastrec.collect import decisions, look, manifest, sources
 from fastrec.run import Run
 
 
@@ -32,27 +34,53 @@ def test_a_later_decision_replaces_and_undo_takes_back(home, make_images):
     decisions.decide(run, image, "drop")
     decisions.decide(run, image, "keep")
     assert decisions.read(run)["action"].tolist() == ["keep"]
-    assert decisions.undo(run).empty
+    assert decisions.undo(run) == [image]
+    assert decisions.read(run)["action"].tolist() == ["drop"]  # what stood before is back
+    assert decisions.undo(run) == [image]
+    assert decisions.undo(run) == []
+    assert decisions.read(run).empty
 
 
-def test_the_widget_writes_each_click_and_goes_on_where_it_stopped(home, make_images):
+def test_a_decision_on_several_pictures_is_one(home, make_images):
     run, usable = collected(home, make_images)
-    panel = widgets.label(run, usable)
-    note, _, others, by_class = panel.children
-    assert "pets/cat/000.png" in note.value
-    by_class.children[1].click()  # dog
-    assert "(3 to go)" in note.value
-    others.children[1].click()  # drop
-    assert decisions.read(run)["action"].tolist() == ["relabel", "drop"]
-    others.children[2].click()  # undo
-    assert decisions.read(run)["action"].tolist() == ["relabel"]
-    again = widgets.label(run, usable)
-    assert "(3 to go)" in again.children[0].value
+    decisions.decide(run, usable["image_id"][0], "drop")
+    pair = list(usable["image_id"][1:3])
+    decisions.decide(run, pair, "relabel", ["dog", "cat"])
+    assert [list(labels) for labels in decisions.latest(run)["labels"]] == [[], ["cat", "dog"], ["cat", "dog"]]
+    assert decisions.undo(run) == pair
+    assert decisions.actions(run) == {usable["image_id"][0]: "drop"}
 
 
-def test_the_widget_escapes_a_hostile_name(home, make_images):
-    make_images(home / "pets", ["cat", "dog"], per_class=1)
-    (home / "pets/cat").rename(home / "pets" / "<img src=x onerror=alert(1)>")
-    run = Run("t")
-    usable, _, _ = manifest.inspect(run, sources.listing("folder:pets").items)
-    assert "<img" not in widgets.label(run, usable).children[0].value
+def test_a_decision_made_while_the_stage_is_open_leaves_it_out_of_date(home, make_images):
+    run, usable = collected(home, make_images)
+    run.start("collect", {})
+    assert decisions.read(run).empty
+    decisions.decide(run, usable["image_id"][0], "drop")
+    decisions.latest(run)
+    run.finish()
+    record = run.read(stage_record("collect"))
+    assert record.inputs == {DECISIONS.file: ABSENT}
+    assert DECISIONS.file not in record.outputs
+
+
+def test_a_label_of_ones_own_settles_a_quarrel(home, make_images):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=3)
+    shutil.copy(root / "cat/001.png", root / "dog/liar.png")
+    run, items = Run("t"), sources.listing("folder:pets").items
+    image = look.identity((root / "cat/001.png").read_bytes(), None)
+    before, refused, *_ = manifest.inspect(run, items)
+    assert image not in set(before["image_id"])
+    assert refused["code"].tolist() == ["label_conflict"] * 2
+    decisions.decide(run, image, "relabel", ["dog"])
+    usable, refused, *_ = manifest.inspect(run, items)
+    usable, refused = decisions.apply(usable, refused, decisions.read(run))
+    kept = usable.set_index("image_id").loc[image]
+    assert (kept["path"], list(kept["labels"])) == ("pets/cat/001.png", ["dog"])
+    assert refused["code"].tolist() == ["duplicate"]
+
+
+def test_a_report_counts_what_was_decided(home, make_images):
+    run, usable = collected(home, make_images)
+    assert decisions.summary(run) == "No picture was decided on by hand yet."
+    decisions.decide(run, usable["image_id"][0], "drop")
+    assert decisions.summary(run)["pictures"].to_dict() == {"drop": 1}

@@ -1,13 +1,19 @@
 """The manifest: every file is either a row or a refusal with a reason."""
 
+import multiprocessing
 import os
 import shutil
+import time
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
-from fastrec.artefacts import MANIFEST, REJECTED
-from fastrec.collect import manifest, sources
+from fastrec import engine, images, provenance
+from fastrec.artefacts import MANIFEST, REJECTED, SEEN
+from fastrec.collect import look, manifest, seen, sources
+from fastrec.collect.sources import Item
 from fastrec.files import FastrecError
 from fastrec.run import Run
 
@@ -127,3 +133,147 @@ def test_groups_that_share_a_picture_become_one(home, make_images):
     (root / "t.csv").write_text("\n".join([*lines, "dog/000.png,dog,g9", "dog/001.png,dog,g9"]))
     usable, _, _ = collect("csv:pets/t.csv")
     assert set(usable["group"]) == {"g1", "g9"}
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Return a list that grows by what each look at a file told."""
+    told, progress = [], engine.progress
+
+    def spy(items, total, what):
+        for item in progress(items, total, what):
+            told.append(item)
+            yield item
+
+    monkeypatch.setattr(engine, "progress", spy)
+    return told
+
+
+def decoded(looks):
+    """Count the contents that were decoded since the last call."""
+    count = sum(len(row) > 3 for answer in looks for row in answer)
+    looks.clear()
+    return count
+
+
+def spoilt(root):
+    (root / "cat/page.jpg").write_text("<html>")
+    (root / "dog/cut.png").write_bytes((root / "dog/000.png").read_bytes()[:100])
+
+
+def test_no_content_is_decoded_twice(home, make_images, looks):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=4)
+    spoilt(root)
+    first = collect()
+    assert decoded(looks) == 10
+    before = Run("t").path(SEEN).read_bytes()
+    for one, other in zip(first, collect(), strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    assert decoded(looks) == 0
+    assert Run("t").path(SEEN).read_bytes() == before
+    shutil.copy(root / "cat/000.png", root / "dog/renamed.png")
+    Image.new("RGB", (20, 20), "red").save(root / "cat/new.png")
+    collect()
+    assert decoded(looks) == 1
+
+
+def test_seen_tells_of_each_present_content_and_of_no_other(home, make_images):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=4, size=100)
+    spoilt(root)
+    usable, _, _ = collect()
+    table = Run("t").read(SEEN).set_index("image_id")
+    assert (table["code"].isna() == table["message"].isna()).all()
+    assert sorted(table["code"].dropna()) == ["not_an_image", "truncated"]
+    for row in usable.itertuples():
+        pixels = images.decode(Run("t").locate(row.path).read_bytes()).pixels
+        small = images.resize(pixels, 64)
+        told = table.loc[row.image_id]
+        for name, value in images.statistics(small[None]).items():
+            assert told[name] == pytest.approx(value[0], abs=1e-6)
+        assert told["thumbnail"] == images.resize(small, 16).tobytes()
+        assert (told["width"], told["height"], told["mode"], told["bytes"]) == (100, 100, "RGB", row.bytes)
+    (root / "cat/000.png").unlink()
+    collect()
+    assert len(Run("t").read(SEEN)) == 9
+
+
+def test_another_decoder_looks_anew(home, make_images, looks, monkeypatch):
+    make_images(home / "pets", ["cat", "dog"], per_class=4)
+    collect()
+    decoded(looks)
+    monkeypatch.setattr(provenance, "versions", lambda: {"pillow": "another"})
+    collect()
+    assert decoded(looks) == 8
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and no more"])
+def test_a_damaged_memory_is_no_obstacle(home, make_images, content):
+    make_images(home / "pets", ["cat", "dog"], per_class=4)
+    Run("t").path(SEEN).parent.mkdir(parents=True)
+    Run("t").path(SEEN).write_bytes(content)
+    usable, _, _ = collect()
+    assert len(usable) == len(Run("t").read(SEEN)) == 8
+
+
+def test_a_file_of_many_boxes_is_decoded_once_and_each_box_is_a_picture(home):
+    (home / "pets").mkdir()
+    Image.effect_noise((100, 60), 90).convert("RGB").save(home / "pets/a.png")
+    boxes = [(0.0, 0.0, 20.0, 20.0), (30.0, 0.0, 25.0, 40.0), (500.0, 0.0, 9.0, 9.0), None]
+    items = [Item(home / "pets/a.png", (label,), box=box) for label, box in zip("abab", boxes, strict=True)]
+    usable, rejected, _ = manifest.inspect(Run("t"), items)
+    assert sorted(usable["width"]) == [20, 25, 100]
+    assert rejected["code"].tolist() == ["box_outside"]
+    assert usable["image_id"].is_unique
+    again, _, _ = manifest.inspect(Run("t"), items)
+    pd.testing.assert_frame_equal(usable, again)
+
+
+def fragile(job, known):
+    """Look at a file, or do what a broken decoder does."""
+    match Path(job[0]).parts[-2:]:
+        case "cat", "000.png":
+            os.abort()
+        case "cat", "001.png":
+            time.sleep(60)
+        case "cat", "002.png":
+            raise MemoryError
+    return look.look(job, known)
+
+
+def test_what_the_decoder_dies_of_is_refused_by_name_and_tried_again(home, make_images, monkeypatch, looks):
+    make_images(home / "pets", ["cat", "dog"], per_class=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "look", fragile)
+        patch.setattr(engine.map_items, "__defaults__", (None, 0.5, engine.MEMORY))
+        usable, rejected, _ = collect()
+    assert len(usable) == 5
+    assert rejected["code"].tolist() == ["crashed", "timeout", "memory"]
+    assert rejected["message"].str.startswith("pets/").all()
+    looks.clear()
+    usable, rejected, _ = collect()
+    assert len(usable) == 8
+    assert decoded(looks) == 3
+
+
+def test_a_collect_that_was_killed_goes_on_where_it_was(home, make_images, looks, monkeypatch):
+    make_images(home / "pets", ["cat", "dog"], per_class=500, size=64)
+    monkeypatch.setattr(seen, "EVERY", 0.02)
+    killed = multiprocessing.get_context("fork").Process(target=collect)
+    killed.start()
+    while not Run("t").has(SEEN):
+        time.sleep(0.01)
+    killed.kill()
+    killed.join()
+    usable, _, _ = collect()
+    assert len(usable) == 1000
+    assert decoded(looks) < 1000
+    assert len(Run("t").read(SEEN)) == 1000
+
+
+def test_seen_makes_no_stage_stale(home, make_images):
+    make_images(home / "pets", ["cat", "dog"], per_class=4)
+    run = Run("t").start("collect", {})
+    collect(run=run)
+    run.read(SEEN)
+    run.finish()
+    assert run.record("collect").inputs == {}

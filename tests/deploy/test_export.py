@@ -22,6 +22,7 @@ FAMILIES = [
     ("fastnet", "squish", 16),
     ("fastnet", "crop", 32),
     ("resnet18", "crop", 64),
+    ("fastnet", "pad", 48),
     ("mobilenetv3_small_100", "squish", 48),
 ]
 
@@ -48,8 +49,8 @@ def test_probabilities_sum_to_one_and_are_tempered(tmp_path, save_bundle, photo)
     assert scores.max() < 0.3  # a high temperature makes all classes alike
 
 
-def test_several_labels_are_independent(tmp_path, save_bundle, photo, pictures):
-    bundle = save_bundle(tmp_path / "a", multi_label=True)
+def test_several_labels_are_independent(tmp_path, save_bundle, photo, pictures, classes):
+    bundle = save_bundle(tmp_path / "a", multi_label=True, thresholds=[0.5] * len(classes))
     path = export.export(bundle, tmp_path)
     assert abs(run_graph(path, photo(40, 30)).sum() - 1) > 1e-3
     assert export.parity(bundle, path, pictures).network <= 1e-5
@@ -114,7 +115,7 @@ def test_network_that_cannot_be_exported_is_named(tmp_path, save_bundle, monkeyp
 def test_resize_in_the_graph_is_pillows(tmp_path, save_bundle, pictures):
     """With a network that passes its pixels on, the graph's resize itself can be looked at."""
     preprocessing = save_bundle(tmp_path / "a", size=48).record.preprocessing
-    for rule in ("squish", "crop"):
+    for rule in ("squish", "crop", "pad"):
         preprocessing = preprocessing.model_copy(update={"mean": [0] * 3, "std": [1 / 255] * 3, "resize": rule})
         graph = export._prepare(preprocessing).SerializeToString()
         session = onnxruntime.InferenceSession(graph)

@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import toy_multi
 
 from fastrec.deploy import recorder, trial
 
@@ -44,8 +46,33 @@ def address(package_folder, tmp_path_factory):
         yield f"http://127.0.0.1:{service.port}"
 
 
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """Serve a model whose pictures may have several labels."""
+    from fastrec.deploy import package
+    from fastrec.train import learner
+
+    home = tmp_path_factory.mktemp("several")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTREC_HOME", str(home))
+        run = toy_multi.build(n=90)
+        learner.save(run, toy_multi.fit(run, toy_multi.RECIPE), "fastnet", "train")
+        folder = package.build(run, "03_train/fastnet")
+    with trial.running(folder, recorder.file_url(home / "log.db")) as service:
+        yield f"http://127.0.0.1:{service.port}"
+
+
 @pytest.fixture
 def page(browser, address):
+    yield from opened(browser, address)
+
+
+@pytest.fixture
+def page_of_several(browser, several):
+    yield from opened(browser, several)
+
+
+def opened(browser, address):
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     page.faults = []
@@ -115,6 +142,42 @@ def test_feedback_is_kept_and_thanked_for(page, picture, classes):
     page.wait_for_selector("#feedback", state="visible")
     page.click("#right")
     page.wait_for_selector("#feedback", state="hidden")
+
+
+def squares(encode, *channels):
+    pixels = np.full((20, 20, 3), 30, np.uint8)
+    for k in channels:
+        pixels[2 + 5 * k : 10 + 5 * k, 2 + 5 * k : 10 + 5 * k, k] = 170
+    return encode(pixels)
+
+
+def test_several_labels_are_shown_one_by_one_and_corrected(page_of_several, encode):
+    page, names = page_of_several, toy_multi.CLASSES
+    page.wait_for_selector("#choices:not([hidden])", state="attached")
+    choose(page, squares(encode, 0, 2))
+    answered(page)
+    told = page.locator("#verdict .chip").all_inner_texts()
+    assert told == [names[0], names[2]]
+    assert "as a whole" in page.inner_text("#certainty")
+    assert page.locator("#bars li.named").count() == 2
+    assert page.locator("#choices label").all_inner_texts() == names
+    assert page.locator("#choices img, #bars img").count() == 0
+    assert page.is_hidden("#label")
+    assert page.is_disabled("#wrong")
+    page.check(f"#choices input >> nth={names.index(names[1])}")
+    page.click("#wrong")
+    page.wait_for_selector("#feedback", state="hidden")
+    assert page.inner_text("#thanks") == f"Thank you: kept as “{', '.join(names)}”."
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_no_label_at_all_is_said_and_can_be_confirmed(page_of_several, encode):
+    page = page_of_several
+    choose(page, squares(encode))
+    assert answered(page) == "None of these classes"
+    page.click("#right")
+    page.wait_for_selector("#feedback", state="hidden")
+    assert page.inner_text("#thanks") == "Thank you: kept as “none of these classes”."
 
 
 def test_refused_picture_is_a_sentence(page, picture):

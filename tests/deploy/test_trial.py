@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from fastrec import bundle as bundles
 from fastrec import files, images
 from fastrec.artefacts import BUNDLE, DEPLOYMENT, IMAGES, LOG_FILE, MANIFEST, PACKAGE, PREDICTIONS, SPLITS
-from fastrec.collect.manifest import identity
+from fastrec.collect.look import identity
 from fastrec.deploy import package, recorder, samples, trial, widgets
 from fastrec.deploy.predictor import Predictor
 from fastrec.evaluate.predict import predictions

@@ -115,6 +115,17 @@ def test_a_damaged_record_names_the_file_and_the_field(folder, text, why):
         bundles.load(folder)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"multi_label": True}, {"multi_label": True, "thresholds": [0.5]}, {"thresholds": [0.5] * 3}],
+)
+def test_thresholds_and_several_labels_come_together(tmp_path, weights, fields):
+    with pytest.raises(ValueError, match="thresholds: a multi-label bundle has one for each class"):
+        bundles.save(tmp_path / "x", weights, **(FIELDS | fields))
+    bundles.save(tmp_path / "y", weights, **(FIELDS | {"multi_label": True, "thresholds": [0.1, 0.5, 0.9]}))
+    assert bundles.load(tmp_path / "y").record.thresholds == [0.1, 0.5, 0.9]
+
+
 def test_a_record_with_an_unknown_field_is_refused(folder):
     record = json.loads((folder / "model.json").read_text()) | {"colour": "red"}
     (folder / "model.json").write_text(json.dumps(record))

@@ -231,7 +231,7 @@ def test_a_box_that_cannot_be_cut_is_refused(box, code):
     assert refused.value.code == code
 
 
-@given(pictures, st.integers(1, 50), st.sampled_from(["squish", "crop"]))
+@given(pictures, st.integers(1, 50), st.sampled_from(["squish", "crop", "pad"]))
 def test_resized_pictures_are_pillows(pixels, size, rule):
     made = images.resize(pixels, size, rule)
     assert made.shape == (size, size, 3)
@@ -241,7 +241,7 @@ def test_resized_pictures_are_pillows(pixels, size, rule):
         np.testing.assert_array_equal(made, np.asarray(expected))
 
 
-@given(pictures, st.sampled_from(["squish", "crop"]))
+@given(pictures, st.sampled_from(["squish", "crop", "pad"]))
 def test_a_picture_of_the_right_size_stays_as_it_is(pixels, rule):
     square = pixels[:8, :8]
     np.testing.assert_array_equal(images.resize(square, 8, rule), square)
@@ -253,6 +253,25 @@ def test_crop_takes_the_centre():
     assert (images.resize(pixels, 10, "crop") == 200).all()
     assert (images.resize(pixels.transpose(1, 0, 2), 10, "crop") == 200).all()
     assert images.resize(pixels, 10, "squish")[:, 0].max() == 0
+
+
+def test_pad_shows_the_whole_picture_centred_on_grey():
+    wide = np.full((10, 30, 3), 200, np.uint8)
+    for pixels, turned in ((wide, False), (wide.transpose(1, 0, 2), True)):
+        made = images.resize(pixels, 15, "pad")
+        made = made.transpose(1, 0, 2) if turned else made
+        assert (made[5:10] == 200).all()
+        assert (made[:5] == images.PADDING).all()
+        assert (made[10:] == images.PADDING).all()
+
+
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(8, 300))
+def test_a_fitted_picture_fills_one_side_and_keeps_its_proportions(height, width, size):
+    down, across = images.fitted(height, width, size)
+    assert max(down, across) == size
+    assert min(down, across) >= 1
+    exact = min(height, width) * size / max(height, width)
+    assert abs(min(down, across) - exact) <= 0.5 or exact < 0.5
 
 
 @given(stnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(2, 9), st.integers(2, 9), st.just(3))))

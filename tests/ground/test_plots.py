@@ -96,6 +96,12 @@ def test_more_classes_than_fit_are_counted_in_the_axis_label():
     assert plots.class_counts(table).axes[0].get_xlabel() == "images (first 40 of 50 classes)"
 
 
+def test_a_confusion_matrix_of_several_labels_says_what_it_counts():
+    (axis,) = plots.confusion([[3, 2], [0, 1]], ["a", "b"], support=[4, 2]).axes
+    assert axis.get_ylabel() == "pictures with this label"
+    assert np.allclose(axis.images[0].get_array(), [[0.75, 0.5], [0, 0.5]])
+
+
 def test_a_confusion_matrix_writes_every_count_and_survives_an_empty_row():
     axis = plots.confusion([[5, 2], [0, 0]], ["a", "b"]).axes[0]
     assert sorted(text.get_text() for text in axis.texts) == ["2", "5"]

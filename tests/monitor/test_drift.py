@@ -164,3 +164,40 @@ def test_settings_out_of_range_are_refused(values):
 
 def test_the_same_input_gives_the_same_record():
     assert measure(reference(), reference(200, seed=3))[0] == measure(reference(), reference(200, seed=3))[0]
+
+
+def sets(n, rate, seed=0):
+    """Make reference-like rows whose answers hold ``b`` at a rate, and ``a`` at one half."""
+    rng = np.random.default_rng(seed)
+    table = reference(n, seed)
+    held = zip(rng.random(n) < 0.5, rng.random(n) < rate, strict=True)
+    return table.assign(
+        predicted=["|".join(name for name, is_in in zip("ab", row, strict=True) if is_in) for row in held]
+    )
+
+
+def last(found):
+    return found.checks[-1]
+
+
+def test_a_class_among_several_that_becomes_frequent_is_noticed():
+    check = last(drift.measure(sets(400, 0.2), sets(300, 0.5, 1), "0", multi_label=True))
+    assert (check.name, check.drifted) == ("predicted", True)
+    assert check.statistic == pytest.approx(0.3, abs=0.1)
+
+
+def test_the_same_sets_in_another_order_are_no_drift():
+    table = sets(400, 0.3)
+    check = last(drift.measure(table, table.sample(frac=1, random_state=0), "0", multi_label=True))
+    assert (check.statistic, check.p_value, check.drifted) == (0.0, 1.0, False)
+
+
+def test_sets_of_the_same_kind_rarely_alarm():
+    found = [last(drift.measure(sets(200, 0.3, k), sets(200, 0.3, 100 + k), "0", multi_label=True)) for k in range(20)]
+    assert sum(bool(check.drifted) for check in found) <= 1
+
+
+def test_one_set_in_all_answers_is_noted_and_too_few_are_not_judged():
+    same = sets(100, 0.3).assign(predicted="")
+    assert "constant: no label in both" in last(drift.measure(same, same, "0", multi_label=True)).note
+    assert last(drift.measure(sets(100, 0.3), sets(9, 0.3), "0", multi_label=True)).drifted is None

@@ -1,42 +1,188 @@
-"""Augmentation: stronger levels change more, and an unknown one is refused."""
+"""Augmentation: each part does what its name says, levels mix them as fastai does, and seeds repeat all of it."""
+
+import itertools
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastrec.files import FastrecError
-from fastrec.preprocess import augment
+from fastrec.preprocess import augment, tones, warping
+from fastrec.preprocess.augment import LEVELS, Augmentation, Strengths
+from fastrec.preprocess.tones import Tone
+from fastrec.preprocess.warping import Motion
+
+PARTS = {"rotation": 10.0, "zoom": 0.2, "warp": 0.2, "lighting": 0.3, "colour": 0.5, "erase": 1.0, "flip": True}
 
 
-def change(level, flip=False):
+@pytest.fixture
+def batch():
+    """Return a smooth coloured batch, uint8 and channels last, as the loader reads it."""
+    generator = torch.Generator().manual_seed(0)
+    small = torch.rand(24, 3, 5, 5, generator=generator)
+    large = torch.nn.functional.interpolate(small, size=32, mode="bicubic").clamp(0, 1)
+    return (large * 255).byte().contiguous(memory_format=torch.channels_last)
+
+
+def vary(augmentation, pixels, seed=0):
+    torch.manual_seed(seed)
+    return augmentation(pixels)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.sampled_from(list(LEVELS)), st.booleans(), st.sampled_from([0.0, 0.5]), st.integers(8, 40), st.integers(1, 20)
+)
+def test_every_level_keeps_shape_and_range(level, flip, erase, side, count):
+    pixels = torch.arange(count * 3 * side * side).remainder(256).byte().view(count, 3, side, side)
+    before = pixels.clone()
+    for given_ in (pixels, pixels.float() / 255):
+        made = vary(augment.named(level, flip, erase), given_)
+        assert made.shape == pixels.shape
+        assert made.dtype == torch.float32
+        assert made.is_contiguous(memory_format=torch.channels_last)
+        assert made.min() >= -1e-6
+        assert made.max() <= 1 + 1e-6
+    assert (pixels == before).all()
+
+
+def test_none_is_the_identity(batch):
+    assert torch.equal(vary(augment.named("none"), batch), batch.float() / 255)
+    assert torch.equal(vary(augment.named("none"), batch.float() / 255), batch.float() / 255)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_alone_changes_pictures(batch, part):
+    made = vary(Augmentation(Strengths(**{part: PARTS[part]})), batch)
+    changed = ((made - batch / 255).abs().amax((1, 2, 3)) > 0.01).float().mean()
+    assert changed > 0.3
+
+
+def test_the_parts_here_are_all_there_are():
+    assert {field.name for field in fields(Strengths)} == {*PARTS, "policy"}
+
+
+@pytest.mark.parametrize(
+    ("motion", "tone"),
+    [
+        (Motion(degrees=torch.zeros(24)), Tone()),
+        (Motion(zoom=torch.ones(24), across=torch.rand(24), down=torch.rand(24)), Tone()),
+        (Motion(warp_x=torch.zeros(24), warp_y=torch.zeros(24)), Tone()),
+        (Motion(flip=torch.ones(24)), Tone()),
+        (Motion(), Tone(brightness=torch.full((24,), 0.5), contrast=torch.ones(24))),
+        (Motion(), Tone(saturation=torch.ones(24), hue=torch.zeros(24))),
+    ],
+)
+def test_a_part_of_no_strength_changes_nothing(batch, motion, tone):
+    made = augment.apply(batch, motion, tone, [])
+    torch.testing.assert_close(made, batch / 255, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("level", "flip"), list(itertools.product(list(LEVELS)[:4], [False, True])))
+def test_levels_are_those_of_fastai_draw_for_draw(batch, level, flip):
+    from fastai.vision.augment import Flip, PadMode, aug_transforms
     from fastai.vision.core import TensorImage
 
+    s = LEVELS[level]
+    theirs = aug_transforms(
+        do_flip=flip,
+        max_rotate=s.rotation,
+        max_zoom=1 + s.zoom,
+        max_lighting=s.lighting,
+        max_warp=s.warp,
+        pad_mode=PadMode.Border,
+    )
     torch.manual_seed(0)
-    picture = torch.zeros(64, 3, 32, 32)
-    picture[:, :, 8:20, 12:18] = 1.0
-    batch = TensorImage(picture.clone())
-    for transform in augment.batch_transforms(level, flip):
-        batch = transform(batch, split_idx=0)
-    assert batch.shape == picture.shape
-    return float((batch - picture).abs().mean())
+    expected = TensorImage(batch / 255)
+    for transform in theirs if level != "none" else [Flip(p=0.5)] * flip:
+        expected = transform(expected, split_idx=0)
+    ours = vary(Augmentation(replace(s, flip=flip, colour=0.0)), batch)
+    torch.testing.assert_close(ours, expected.as_subclass(torch.Tensor), atol=1e-4, rtol=0)
 
 
-def test_levels_are_ordered():
-    amounts = [change(level) for level in augment.LEVELS]
-    assert amounts[0] == 0
+@pytest.mark.parametrize("level", list(LEVELS)[1:])
+def test_the_seed_decides_and_pictures_differ(batch, level):
+    same = batch[:1].expand(64, -1, -1, -1)
+    augmentation = augment.named(level)
+    first, again, other = (vary(augmentation, same, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    kinds = len({picture.numpy().tobytes() for picture in first})
+    assert kinds >= (5 if level in augment.POLICIES else 60)
+
+
+def test_nothing_but_torchs_generator_decides(batch):
+    import random
+
+    for level in LEVELS:
+        found = []
+        for seed in (1, 2):
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 (the global one is what libraries draw from)
+            found.append(vary(augment.named(level, True, 0.5), batch))
+        assert torch.equal(*found)
+
+
+def test_how_many_are_done_at_a_time_changes_no_bit(batch, monkeypatch):
+    whole = vary(augment.named("strong", True, 0.5), batch)
+    monkeypatch.setattr(augment, "_PART", 5 * batch[0].numel())
+    assert torch.equal(vary(augment.named("strong", True, 0.5), batch), whole)
+
+
+def test_stronger_levels_change_more(batch):
+    amounts = [float((vary(augment.named(level), batch) - batch / 255).abs().mean()) for level in list(LEVELS)[:4]]
     assert amounts == sorted(amounts)
-    assert amounts[1] > 0
 
 
-def test_flip_alone_mirrors_some():
-    assert change("none", flip=True) > 0
+def test_an_unknown_level_is_refused_with_the_names():
+    with pytest.raises(FastrecError, match=r"augment is 'wild': take one of none, light, .*trivialaugment"):
+        augment.named("wild")
 
 
-def test_an_unknown_level_is_refused():
-    with pytest.raises(FastrecError, match="augment is 'wild'"):
-        augment.batch_transforms("wild", False)
+def test_erase_is_a_probability():
+    with pytest.raises(FastrecError, match=r"erase is 1\.5: take a probability"):
+        augment.named("light", erase=1.5)
 
 
-def test_preview_is_a_figure_with_one_row_per_picture():
-    figure = augment.preview(np.zeros((2, 16, 16, 3), np.uint8), "light", True, variants=3)
-    assert len(figure.axes) == 8
+@given(st.integers(8, 64), st.integers(0, 2**31), st.floats(0.02, 0.33))
+@settings(max_examples=50, deadline=None)
+def test_erased_rectangles_lie_inside(side, seed, share):
+    torch.manual_seed(seed)
+    for _, top, left, height, width in tones.rectangles(30, 1.0, side, (share, share)):
+        assert min(top, left) >= 0
+        assert min(height, width) >= 1
+        assert max(top + height, left + width) <= side
+
+
+def test_about_the_asked_share_is_erased():
+    torch.manual_seed(0)
+    assert 0.2 < len(tones.rectangles(2000, 0.25, 32)) / 2000 < 0.3
+    assert tones.rectangles(2000, 0.0, 32) == []
+
+
+def test_erasing_touches_its_rectangle_alone():
+    pixels = torch.full((2, 3, 16, 16), 2.0)
+    made = tones.erase(pixels.clone(), [[1, 4, 6, 5, 3]])
+    inside = torch.zeros(2, 3, 16, 16, dtype=torch.bool)
+    inside[1, :, 4:9, 6:9] = True
+    assert (made[inside] < 1).all()
+    assert (made[~inside] == 2).all()
+
+
+def test_a_quarter_turn_is_a_quarter_turn(batch):
+    made = warping.move(batch / 255, Motion(degrees=torch.full((24,), 90.0)).matrices(24), flat=True)
+    torch.testing.assert_close(made, (batch / 255).rot90(-1, (2, 3)), atol=1e-3, rtol=0)
+
+
+def test_colour_keeps_the_luma_and_grey():
+    pixels = torch.rand(6, 3, 8, 8) * 0.2 + 0.4  # far from the ends, where levels are cut
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    mixes = tones.colour_matrices(torch.linspace(0, 1.5, 6), torch.linspace(-40, 40, 6))
+    made = tones.tint(pixels, mixes)
+    torch.testing.assert_close((made * luma).sum(1), (pixels * luma).sum(1), atol=2e-3, rtol=0)
+    grey = pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(tones.tint(grey, mixes), grey, atol=2e-3, rtol=0)
+    torch.testing.assert_close(made[0].amax(0), made[0].amin(0), atol=2e-3, rtol=0)  # no saturation is grey

@@ -1,13 +1,18 @@
 """The cache: the right picture in the right row, and nothing half-made."""
 
+import errno
+import multiprocessing
+import os
+import time
+
 import numpy as np
 import pytest
 
-from fastrec import images
+from fastrec import images, provenance
 from fastrec.artefacts import CACHE, IMAGES
 from fastrec.collect import manifest, sources
 from fastrec.files import FastrecError
-from fastrec.preprocess import cache, splits
+from fastrec.preprocess import cache, rows, splits
 from fastrec.run import Run
 
 
@@ -19,7 +24,7 @@ def ready(home, make_images):
     return run, table, splits.split(table)
 
 
-@pytest.mark.parametrize("rule", ["squish", "crop"])
+@pytest.mark.parametrize("rule", ["squish", "crop", "pad"])
 def test_each_row_is_its_picture(ready, rule):
     run, table, split = ready
     info = cache.build(run, table, split, 16, rule)
@@ -58,3 +63,142 @@ def test_senseless_parameters_are_refused(ready, size, rule, says):
     run, table, split = ready
     with pytest.raises(FastrecError, match=says):
         cache.build(run, table, split, size, rule)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Return a list that grows by each row that a build decodes."""
+    seen, copied = [], cache._copied
+
+    def spy(job, *where):
+        if not (found := copied(job, *where)):
+            seen.append(job[0])
+        return found
+
+    monkeypatch.setattr(cache, "_copied", spy)
+    return seen
+
+
+def collected(run):
+    table, _, _ = manifest.inspect(run, sources.listing("folder:pets").items)
+    return table, splits.split(table)
+
+
+def test_only_what_is_new_is_decoded(ready, make_images, home, decoded):
+    run, table, split = ready
+    cache.build(run, table, split, 16)
+    assert decoded == list(range(20))
+    before = run.path(IMAGES).read_bytes()
+    decoded.clear()
+    cache.build(run, table, split, 16)
+    assert decoded == []
+    assert run.path(IMAGES).read_bytes() == before
+    make_images(home / "more", ["cat"], per_class=3, size=20, seed=5)
+    for path in (home / "more/cat").iterdir():
+        path.rename(home / "pets/cat" / f"new{path.name}")
+    table, split = collected(run)
+    decoded.clear()
+    cache.build(run, table, split, 16)
+    new = table["path"].str.contains("new")
+    assert sorted(decoded) == sorted(splits_rows(split, table[new]))
+    check(run, table, split, 16)
+    for size, rule in ((20, "squish"), (20, "pad")):
+        decoded.clear()
+        cache.build(run, table, split, size, rule)
+        assert len(decoded) == 23
+        check(run, table, split, size, rule)
+
+
+def splits_rows(split, table):
+    return split.loc[split["image_id"].isin(table["image_id"]), "row"].tolist()
+
+
+def check(run, table, split, size, rule="squish"):
+    cached, paths = run.read(IMAGES), table.set_index("image_id")["path"]
+    assert cached.shape == (len(split), size, size, 3)
+    for row in split.itertuples():
+        pixels = images.decode(run.locate(paths[row.image_id]).read_bytes()).pixels
+        np.testing.assert_array_equal(cached[row.row], images.resize(pixels, size, rule))
+    assert not list(run.folder.rglob(".images*"))
+
+
+def test_another_decoder_decodes_anew(ready, decoded, monkeypatch):
+    run, table, split = ready
+    cache.build(run, table, split, 16)
+    decoded.clear()
+    monkeypatch.setattr(provenance, "versions", lambda: {"pillow": "another"})
+    cache.build(run, table, split, 16)
+    assert len(decoded) == 20
+
+
+def test_a_rotten_row_is_decoded_anew(ready, decoded):
+    run, table, split = ready
+    cache.build(run, table, split, 16)
+    data = bytearray(run.path(IMAGES).read_bytes())
+    data[-20 * rows.STAMP - 500] ^= 4  # in the last row, before the header of the stamps
+    run.path(IMAGES).write_bytes(data)
+    decoded.clear()
+    cache.build(run, table, split, 16)
+    assert decoded == [19]
+    check(run, table, split, 16)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x02\x00", b"no array"])
+def test_a_cache_of_another_make_is_no_obstacle(ready, content):
+    run, table, split = ready
+    run.path(IMAGES).parent.mkdir(parents=True)
+    run.path(IMAGES).write_bytes(content)
+    cache.build(run, table, split, 16)
+    check(run, table, split, 16)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_part(ready, monkeypatch):
+    run, table, split = ready
+    cache.build(run, table, split, 16)
+    before = run.path(IMAGES).read_bytes()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(FastrecError, match=r"images.npy was not written.*disk is full"):
+        cache.build(run, table, split, 20)
+    assert run.path(IMAGES).read_bytes() == before
+    assert not list(run.folder.rglob(".images*"))
+
+
+def test_a_row_that_is_cut_short_by_the_disk_is_a_fault(tmp_path, monkeypatch):
+    layout = rows.Layout.of(tmp_path / "x", 2, 8)
+    layout.reserve(2)
+    monkeypatch.setattr(os, "pwrite", lambda *_: 1)
+    with pytest.raises(OSError, match="No space left"):
+        layout.put(0, bytes(32), np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_build_that_is_killed_anywhere_never_leaves_a_wrong_cache(home, make_images, decoded):
+    """Kill builds at random moments; what each leaves is right, and the next goes on from there."""
+    make_images(home / "pets", ["cat", "dog"], per_class=150, size=200)
+    run = Run("t")
+    table, split = collected(run)
+    cache.build(run, table, split, 16)  # the one before
+    random, saved = np.random.default_rng(0), []
+    for _ in range(4):
+        build = multiprocessing.get_context("fork").Process(target=cache.build, args=(run, table, split, 128))
+        build.start()
+        time.sleep(random.uniform(0.4, 1.0))
+        build.kill()
+        build.join()
+        if run.read(IMAGES).shape[1] == 128:
+            break
+        saved += [len(whole_rows(part)) for part in run.folder.rglob("*.part")]
+    decoded.clear()
+    cache.build(run, table, split, 128)
+    assert saved
+    assert saved == sorted(saved)
+    assert len(decoded) <= 300 - saved[-1]
+    check(run, table, split, 128)
+
+
+def whole_rows(part):
+    earlier = rows.Earlier(part, 128)
+    return [content for content in earlier._places if earlier.find(content)]

@@ -108,12 +108,112 @@ def test_a_leak_is_listed():
     assert splits.leaks(both)["value"].iloc[0] == table["image_id"].iloc[0]
 
 
-def test_several_labels_are_refused_rather_than_cut():
-    table = manifest(["a", "b"] * 10)
-    table["path"] = "x.png"
-    table.at[3, "labels"] = ["a", "b"]
-    with pytest.raises(FastrecError, match="1 pictures have several labels"):
-        splits.split(table)
+SETS = st.lists(st.sets(st.sampled_from("abc")), min_size=60, max_size=120)
+
+
+def sets_manifest(sets, groups=None, hints=None):
+    return manifest(["x"] * len(sets), groups, hints).assign(labels=[sorted(found) for found in sets])
+
+
+def is_multi(sets):
+    return any(len(found) != 1 for found in sets)
+
+
+@given(SETS, st.integers(0, 9))
+def test_each_of_several_labels_is_shared_out(sets, seed):
+    try:
+        table = splits.split(sets_manifest(sets), seed=seed)
+    except FastrecError as error:
+        assert "has 0" in str(error) or "has 1" in str(error) or "has 2" in str(error)  # noqa: PT017
+        return
+    counts = splits.counts(table, is_multi(sets))
+    assert splits.leaks(table).empty
+    assert (counts > 0).all().all()
+    assert "" not in counts.index
+    for label in counts.index:
+        size = sum(label in found for found in sets)
+        assert counts.loc[label].sum() == size
+        assert abs(counts.loc[label, "test"] - 0.2 * size) <= 3
+        assert abs(counts.loc[label, "valid"] - 0.2 * size) <= 3
+
+
+def test_sets_that_come_again_and_again_are_shared_out_evenly():
+    sets = [{"a"}, {"b"}, {"a", "b"}, {"c"}, set()] * 20
+    table = splits.split(sets_manifest(sets))
+    counts = splits.counts(table, True)
+    assert counts.loc["c"].tolist() == [12, 4, 4]
+    assert table.loc[table["label"] == "", "split"].value_counts().to_dict() == {"train": 12, "valid": 4, "test": 4}
+    assert counts.loc[["a", "b"], ["valid", "test"]].isin([7, 8, 9]).all().all()
+    folds = splits.each_label(table[table["fold"] >= 0], True)
+    assert (pd.crosstab(folds["label"], folds["fold"]).loc[["a", "b"]] - 6.4).abs().max().max() < 2
+
+
+def test_a_label_that_can_stand_in_every_split_does():
+    sets = [{"a", "b"}, {"b", "c"}, {"c", "a"}] * 3 + [set()] * 60
+    for seed in range(30):
+        assert (splits.counts(splits.split(sets_manifest(sets), seed=seed), True) > 0).all().all()
+
+
+@given(SETS, st.randoms(use_true_random=False))
+def test_the_order_of_pictures_with_several_labels_does_not_matter(sets, random):
+    table = sets_manifest([*sets, *[{"a", "b"}, {"b", "c"}, {"c", "a"}] * 3])
+    shuffled = table.sample(frac=1, random_state=random.randrange(2**31))
+    pd.testing.assert_frame_equal(splits.split(table), splits.split(shuffled))
+
+
+@given(SETS, st.data())
+def test_groups_with_several_labels_stay_together(sets, data):
+    groups = [f"g{data.draw(st.integers(0, 20))}" for _ in sets]
+    try:
+        table = splits.split(sets_manifest(sets, groups), folds=3)
+    except FastrecError:
+        return
+    assert splits.leaks(table).empty
+    assert (table.groupby("group")["split"].nunique() == 1).all()
+    assert (table[table["split"] != "test"].groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_given_splits_with_several_labels_are_kept():
+    sets = [{"a"}, {"a", "b"}, {"b", "c"}, {"c"}] * 20
+    hints = ["train"] * 60 + ["test"] * 20
+    table = splits.split(sets_manifest(sets, hints=hints)).set_index("image_id")
+    ids = sets_manifest(sets)["image_id"]
+    assert (table.loc[ids[60:], "split"] == "test").all()
+    assert set(table.loc[ids[:60], "split"]) == {"train", "valid"}
+
+
+def test_a_rare_one_of_several_labels_is_named():
+    sets = [{"a"}, {"a", "b"}] * 20 + [{"a", "rare"}, {"b", "rare"}]
+    with pytest.raises(FastrecError, match="class 'rare' has 2 images"):
+        splits.split(sets_manifest(sets))
+
+
+@pytest.mark.parametrize("name", ["a|b", ""])
+def test_a_label_that_joined_text_cannot_hold_is_refused_in_one_sentence(name):
+    with pytest.raises(FastrecError, match=r"label .* cannot stand in a set with several labels") as caught:
+        splits.split(sets_manifest([{"a"}, {name, "c"}] * 10))
+    assert "\n" not in str(caught.value)
+    assert repr(name) in str(caught.value)
+
+
+def test_pictures_without_any_label_at_all_are_refused():
+    with pytest.raises(FastrecError, match="no picture has a label"):
+        splits.split(sets_manifest([set()] * 20))
+
+
+def test_where_every_picture_has_one_label_a_bar_in_its_name_is_a_letter_like_any_other():
+    table = splits.split(manifest(["a|b", "a"] * 10))
+    assert list(splits.counts(table).index) == ["a", "a|b"]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_as_many_folds_as_asked_for(folds):
+    assert set(splits.split(manifest(["a", "b"] * 50), folds=folds)["fold"]) == {-1, *range(folds)}
+
+
+def test_one_fold_is_refused():
+    with pytest.raises(FastrecError, match="folds is 1: take at least 2"):
+        splits.split(manifest(["a", "b"] * 50), folds=1)
 
 
 def test_three_images_of_a_class_are_enough():

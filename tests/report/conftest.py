@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fastrec import artefacts as a
+from fastrec import records
 from fastrec.plots import png
 from fastrec.run import Run
 
@@ -16,8 +17,8 @@ PER_CLASS = 12
 RunMaker = Callable[..., Run]
 
 
-def interval(value: float, half: float = 0.01) -> a.Interval:
-    return a.Interval(value=value, low=max(0.0, value - half), high=min(1.0, value + half))
+def interval(value: float, half: float = 0.01) -> records.Interval:
+    return records.Interval(value=value, low=max(0.0, value - half), high=min(1.0, value + half))
 
 
 def tables(classes: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -61,23 +62,23 @@ def tables(classes: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataF
     return manifest, splits, predictions
 
 
-def metrics(classes: Sequence[str], accuracy: float) -> a.Metrics:
+def metrics(classes: Sequence[str], accuracy: float) -> records.Metrics:
     size = len(classes)
     confusion = np.eye(size, dtype=int) * 3
     confusion[range(size), np.roll(range(size), -1)] = 1
     names = ("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "weighted_f1", "log_loss", "ece")
     candidate = {"accuracy": interval(accuracy), "macro_f1": interval(accuracy), "log_loss": interval(0.1)}
-    baseline = a.Baseline(accuracy=interval(0.1), macro_f1=interval(0.05), what="always the most frequent class")
-    return a.Metrics(
+    baseline = records.Baseline(accuracy=interval(0.1), macro_f1=interval(0.05), what="always the most frequent class")
+    return records.Metrics(
         bundle="03_train/fastnet",
         n=4 * size,
         classes=list(classes),
         accuracy=interval(accuracy),
         **{name: interval(accuracy) for name in names},
-        per_class={name: a.PerClass(precision=0.9, recall=None, f1=0.9, support=4) for name in classes},
+        per_class={name: records.PerClass(precision=0.9, recall=None, f1=0.9, support=4) for name in classes},
         baselines={"majority": baseline},
         candidates=[
-            a.Candidate(
+            records.Candidate(
                 bundle=bundle,
                 chosen=chosen,
                 valid_accuracy=0.9,
@@ -171,8 +172,8 @@ def _preprocess(run: Run, splits: pd.DataFrame, pixels: np.ndarray) -> None:
         np.save(stream, pixels)
 
 
-def deployment() -> a.DeployRecord:
-    speed = a.Speed(
+def deployment() -> records.DeployRecord:
+    speed = records.Speed(
         requests=100,
         milliseconds_median=3.2,
         milliseconds_p95=5.0,
@@ -180,11 +181,11 @@ def deployment() -> a.DeployRecord:
         package_bytes=900_000,
         model_bytes=800_000,
     )
-    parity = a.Parity(pictures=256, onnx_torch=2e-6, served_offline=1e-6)
-    return a.DeployRecord(parity=parity, speed=speed, bundle="03_train/fastnet")
+    parity = records.Parity(pictures=256, onnx_torch=2e-6, served_offline=1e-6)
+    return records.DeployRecord(parity=parity, speed=speed, bundle="03_train/fastnet")
 
 
-def drift(label: str) -> a.Drift:
+def drift(label: str) -> records.Drift:
     sizes = {"n_reference": 100, "n_live": 50}
-    check = a.Check(name=f"score {label}", method="ks", statistic=0.3, threshold=0.1, drifted=True, **sizes)
-    return a.Drift(state="drift", checks=[check], reference_sha256="0", **sizes)
+    check = records.Check(name=f"score {label}", method="ks", statistic=0.3, threshold=0.1, drifted=True, **sizes)
+    return records.Drift(state="drift", checks=[check], reference_sha256="0", **sizes)

@@ -61,3 +61,25 @@ def test_a_batch_larger_than_the_split_is_the_whole_split(run):
 def test_a_batch_of_one_is_refused(run):
     with pytest.raises(FastrecError, match="batch_size is 1: take at least 2"):
         loaders.load(run, 1)
+
+
+def test_without_augmentation_the_result_is_fastais_to_the_bit(run):
+    from fastai.data.transforms import IntToFloatTensor, Normalize
+
+    dls = loaders.load(run, 8, "none")
+    info = run.read(CACHE)
+    raw, _ = dls.train_ds.batch([3, 1, 2])
+    (ours,) = dls.train.after_batch((raw,))
+    theirs = Normalize.from_stats(info.mean, info.std, cuda=False)(IntToFloatTensor()(raw))
+    assert torch.equal(ours, theirs)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_labels_and_the_valid_split_know_nothing_of_augmentation(run):
+    plain, varied = loaders.load(run, 8, "none"), loaders.load(run, 8, "strong", flip=True, erase=1.0)
+    for one, other in zip(plain.valid, varied.valid, strict=True):
+        assert torch.equal(one[0], other[0])
+    for one, other in zip(plain.train, varied.train, strict=True):
+        assert torch.equal(one[1], other[1])
+        assert not torch.equal(one[0], other[0])
+    assert torch.equal(varied.test_dl(varied.valid_ds).one_batch()[0], varied.valid.one_batch()[0])

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,7 +61,7 @@ class Listing:
     classes: list[str]
 
 
-def listing(source: str | Sequence[str], label_map: Sequence[str] = ()) -> Listing:
+def listing(source: str | Sequence[str], label_map: Sequence[str] = (), group_by: str | None = None) -> Listing:
     """List what one source holds, or several together, without opening a picture.
 
     Parameters
@@ -68,12 +70,16 @@ def listing(source: str | Sequence[str], label_map: Sequence[str] = ()) -> Listi
         One, or a list of them.
     label_map
         Entries ``old=new`` rename and merge classes, ``old=`` drops one.
+    group_by
+        A regular expression that is searched in each path as the manifest shows it: its first group, or
+        the whole match, names the picture's group, such as the patient in ``([^/]+)_[^/]*$``.  Where it does
+        not match, the group that the source gave stays.
 
     Raises
     ------
     FastrecError
-        If a source is unknown or not there, holds no images or a class without any, or if there is one
-        class only.
+        If a source is unknown or not there, holds no images or a class without any, if there is one
+        class only, or if ``group_by`` is no pattern or matches no path.
     """
     sources = [source] if isinstance(source, str) else list(source)
     opened = [_open(one) for one in sources]
@@ -83,7 +89,30 @@ def listing(source: str | Sequence[str], label_map: Sequence[str] = ()) -> Listi
         [item for one in found for item in one.items], sorted({name for one in found for name in one.classes})
     )
     _check(both, " + ".join(sources))
-    return both
+    return both if group_by is None else replace(both, items=_grouped(both.items, group_by))
+
+
+def _grouped(items: list[Item], group_by: str) -> list[Item]:
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise FastrecError(f"group_by {group_by!r} is no regular expression ({error}): mend it there.") from error
+    groups = [None if item.problem else _group(item, pattern) for item in items]
+    if not any(groups):
+        example = _shown(next(item for item in items if not item.problem))
+        raise FastrecError(f"group_by {group_by!r} matches no path, such as {example!r}: mend it, or leave it out.")
+    return [replace(item, group=group or item.group) for item, group in zip(items, groups, strict=True)]
+
+
+def _group(item: Item, pattern: re.Pattern[str]) -> str | None:
+    match = pattern.search(_shown(item))
+    return (match[1] if pattern.groups else match[0]) if match else None
+
+
+def _shown(item: Item) -> str:
+    """Return an item's path as the manifest shows it; of a name that is not UTF-8, with its odd bytes replaced."""
+    path = item.path.relative_to(home()) if item.path.is_relative_to(home()) else item.path
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _open(source: str) -> Listing:

@@ -2,7 +2,7 @@
 // Everything shown goes through textContent: labels, file names and messages are other people's text.
 
 const at = (id) => document.getElementById(id);
-const state = { id: null, classes: [], token: "", file: null };
+const state = { answer: null, limits: null, token: "", file: null };
 
 function say(status, error = "") {
   at("status").textContent = status;
@@ -59,14 +59,40 @@ function bar([name, score]) {
   track.append(fill);
   line.append(label, value);
   item.append(line, track);
+  if (state.limits) mark(item, label, track, state.limits[name], state.answer.labels.includes(name));
   return item;
 }
 
+// Where a picture may have several labels: which of them are named, and from what score on.
+function mark(item, label, track, limit, named) {
+  item.classList.toggle("named", named);
+  label.textContent = `${named ? "✓ " : ""}${label.textContent}`;
+  const tick = document.createElement("div");
+  tick.className = "limit";
+  tick.style.left = `${100 * limit}%`;
+  track.append(tick);
+  item.title = `${named ? "named" : "not named"}: the model names it from ${percent(limit)} on`;
+}
+
+function named(labels) {
+  return labels.length ? labels.flatMap((name) => {
+    const chip = document.createElement("span");
+    chip.className = "chip";
+    chip.textContent = name;
+    return [chip, " "];
+  }) : ["None of these classes"];
+}
+
 function show(answer) {
-  state.id = answer.id;
-  at("verdict").textContent = answer.label;
-  at("certainty").textContent = `The model is ${inWords(answer.score)} (${percent(answer.score)}).`;
-  const top = Object.entries(answer.scores).sort((a, b) => b[1] - a[1]).slice(0, 5);
+  state.answer = answer;
+  if (state.limits) at("verdict").replaceChildren(...named(answer.labels));
+  else at("verdict").textContent = answer.label;
+  at("certainty").textContent = state.limits
+    ? `The model gives this answer as a whole a chance of ${percent(answer.score)}.`
+    : `The model is ${inWords(answer.score)} (${percent(answer.score)}).`;
+  const held = (name) => Number(state.limits !== null && answer.labels.includes(name)); // those named come first
+  const sorted = Object.entries(answer.scores).sort((a, b) => held(b[0]) - held(a[0]) || b[1] - a[1]);
+  const top = sorted.slice(0, Math.max(5, state.limits ? answer.labels.length : 0));
   at("bars").replaceChildren(...top.map(bar));
   at("warnings").replaceChildren(...answer.warnings.map((text) => {
     const item = document.createElement("li");
@@ -76,6 +102,7 @@ function show(answer) {
   at("thanks").textContent = "";
   at("feedback").hidden = false;
   at("label").value = "";
+  for (const box of boxes()) box.checked = answer.labels.includes(box.value);
   at("wrong").disabled = true;
   at("result").hidden = false;
   say(`Answered in ${Math.max(1, Math.round(answer.milliseconds))} ms.`);
@@ -108,12 +135,24 @@ async function send(file) {
   }
 }
 
+function boxes() {
+  return [...at("choices").querySelectorAll("input")];
+}
+
+function choice(name) {
+  const [label, box, text] = ["label", "input", "span"].map((tag) => document.createElement(tag));
+  [box.type, box.value, text.textContent] = ["checkbox", name, name];
+  label.append(box, text);
+  return label;
+}
+
 async function tell(label) {
-  const body = JSON.stringify({ id: state.id, label });
+  const body = JSON.stringify({ id: state.answer.id, label });
   try {
     await ask("/feedback", { method: "POST", body, headers: { "Content-Type": "application/json" } });
     at("feedback").hidden = true;
-    at("thanks").textContent = `Thank you: kept as “${label}”.`;
+    const kept = Array.isArray(label) ? label.join(", ") || "none of these classes" : label;
+    at("thanks").textContent = `Thank you: kept as “${kept}”.`;
   } catch (error) {
     at("thanks").textContent = error.message;
   }
@@ -144,9 +183,14 @@ document.addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
   if (file) send(file);
 });
-at("right").addEventListener("click", () => tell(at("verdict").textContent));
-at("wrong").addEventListener("click", () => tell(at("label").value));
+at("right").addEventListener("click", () => tell(state.limits ? state.answer.labels : state.answer.label));
+at("wrong").addEventListener("click", () => {
+  tell(state.limits ? boxes().filter((box) => box.checked).map((box) => box.value) : at("label").value);
+});
 at("label").addEventListener("change", () => { at("wrong").disabled = !at("label").value; });
+at("choices").addEventListener("change", () => {
+  at("wrong").disabled = boxes().every((box) => box.checked === state.answer.labels.includes(box.value));
+});
 at("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   state.token = at("token").value;
@@ -156,7 +200,15 @@ at("token-form").addEventListener("submit", (event) => {
 
 ask("/model").then((model) => {
   at("label").replaceChildren(...["", ...model.classes].map((name) => new Option(name || "choose …", name)));
+  if (model.multi_label) {
+    state.limits = Object.fromEntries(model.classes.map((name, k) => [name, model.thresholds[k]]));
+    at("choices").append(...model.classes.map(choice));
+    for (const id of ["label", "label-name"]) at(id).hidden = true;
+    at("choices").hidden = false;
+  }
+  const task = model.multi_label ? "says which of" : "tells";
+  const end = model.multi_label ? "a picture shows" : "apart";
   at("about").textContent =
-    `The model on this machine tells ${model.classes.length} classes apart. Pictures are answered and not kept.`;
+    `The model on this machine ${task} ${model.classes.length} classes ${end}. Pictures are answered and not kept.`;
   at("model").textContent = `Model ${model.bundle} of run ${model.run}, sha256 ${model.model_sha256.slice(0, 12)}`;
 }).catch((error) => say("", error.message));

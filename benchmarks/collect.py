@@ -1,0 +1,188 @@
+"""Claim: collect is faster than each of its peers while it does what all of them do, and its cost does not grow.
+
+Collect reads, hashes and decodes every file in full, measures it, finds exact and near copies and audits the set.
+fastai's ``verify_images`` decodes JPEG files at an eighth of their size; cleanvision makes all its default checks;
+imagededup hashes (PHash) and finds duplicates.  Every contestant uses all processors, as it does by default.
+
+    python benchmarks/collect.py [ROUNDS]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import measure
+
+SIZES = (1_000, 5_000, 20_000, 50_000)
+
+
+def unpacked(name: str, folder: Path) -> Path | None:
+    """Return a real picture set of FASTREC_DATA as a folder, or None."""
+    archive = Path(os.environ.get("FASTREC_DATA", "")) / f"{name}.zip"
+    if not archive.is_file():
+        return None
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(folder / name)
+    return folder / name
+
+
+def digits() -> Path:
+    from fastrec.collect.sources import listing
+
+    print("FASTREC_DATA names no real pictures: the built-in digits are used")
+    listing("digits")
+    return Path(os.environ["FASTREC_HOME"]) / "data" / "digits"
+
+
+def some(root: Path, count: int, folder: Path) -> Path:
+    """Return a folder with ``count`` of the pictures, of all classes alike."""
+    files = sorted(path for path in root.rglob("*") if path.is_file() and "test" not in path.parts[len(root.parts) :])
+    for place in range(count):
+        path = files[place * len(files) // count]
+        target = folder / f"{root.name}{count}" / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(path, target)
+    return folder / f"{root.name}{count}"
+
+
+def ours(root: Path, processes: int | None = None):
+    from fastrec import children
+    from fastrec.collect import manifest, quality, sources
+    from fastrec.run import Run
+
+    def work() -> int:
+        shutil.rmtree(Run("bench").folder, ignore_errors=True)  # nothing is known
+        children.stop()  # starting them counts
+        found = sources.listing(f"folder:{root}")
+        usable, _, near = manifest.inspect(Run("bench"), found.items)
+        from fastrec.artefacts import SEEN
+
+        quality.audit(usable, near, Run("bench").read(SEEN))
+        return len(found.items)
+
+    def timed() -> float:
+        before = engine.workers
+        engine.workers = (lambda: processes) if processes else before
+        try:
+            return measure.rate(work)
+        finally:
+            engine.workers = before
+
+    return timed
+
+
+def verify_images(root: Path):
+    from fastai.vision.utils import get_image_files, verify_images
+
+    def work() -> int:
+        files = get_image_files(root)
+        verify_images(files)
+        return len(files)
+
+    return lambda: measure.rate(work)
+
+
+def cleanvision(root: Path):
+    from cleanvision import Imagelab
+
+    def work() -> int:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            lab = Imagelab(data_path=str(root))
+            lab.find_issues()
+        return len(lab.info["statistics"]["brightness"]) and len(lab.issues)
+
+    return lambda: measure.rate(work)
+
+
+def imagededup(root: Path):
+    from imagededup.methods import PHash
+
+    logging.disable(logging.INFO)
+
+    def work() -> int:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            hasher = PHash(verbose=False)
+            codes = hasher.encode_images(str(root), recursive=True)
+            hasher.find_duplicates(encoding_map=codes)
+        return len(codes)
+
+    return lambda: measure.rate(work)
+
+
+def beside_peers(root: Path, rounds: int) -> None:
+    contestants = {"fastrec": ours(root), "fastai verify_images": verify_images(root)}
+    contestants |= {"cleanvision": cleanvision(root), "imagededup": imagededup(root)}
+    found = measure.alternate(contestants, rounds)
+    count = sum(path.is_file() for path in root.rglob("*"))
+    title = f"{root.name}: {count:,} files, from their names to the judgement"
+    measure.report(title, "images/s", found, "fastrec", ("fastai", "cleanvision", "imagededup", "pillow"), digits=0)
+
+
+def over_processors(root: Path, rounds: int) -> None:
+    found = measure.alternate({"2 processes": ours(root, 2), "1 process": ours(root, 1)}, rounds)
+    measure.report(f"{root.name}: over the processors", "images/s", found, "2 processes", ("pillow",), digits=0)
+
+
+def at_sizes(root: Path, folder: Path) -> None:
+    """Print cost and memory of collect in a process of its own at several sizes of the set."""
+    print(f"\n{root.name}: cost and memory by the number of pictures")
+    count = sum(path.is_file() for path in root.rglob("*"))
+    for size in [size for size in SIZES if size <= count] or [count]:
+        place = root if size == count else some(root, size, folder)
+        done = subprocess.run(
+            [sys.executable, __file__, "--alone", str(place)], capture_output=True, text=True, check=True
+        )
+        print(f"  {size:7,d} pictures  {done.stdout.strip()}")
+
+
+def alone(root: Path) -> None:
+    import resource
+
+    from fastrec.collect import manifest, sources
+    from fastrec.run import Run
+
+    items = sources.listing(f"folder:{root}").items
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    began = time.perf_counter()
+    _, _, near = manifest.inspect(Run(f"alone{len(items)}"), items)
+    spent = time.perf_counter() - began
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    from fastrec import children
+
+    children.stop()
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(
+        f"{1e6 * spent / len(items):6.0f} us each, peak {mine:4.0f} MB ({before:4.0f} before the first picture), "
+        f"each child {child:3.0f} MB, {len(near)} pairs of near copies"
+    )
+
+
+def main(rounds: int = 5) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["FASTREC_HOME"] = name
+        sets = [root for root in (unpacked("cifar10", folder), unpacked("imagenette160", folder)) if root]
+        first = sets[0] if sets else digits()
+        for root in [some(first, 5_000, folder) if sets else first, *sets[1:]]:
+            beside_peers(root, rounds)
+            over_processors(root, rounds)
+        if sets:
+            beside_peers(first, max(1, rounds // 3))
+        at_sizes(first, folder)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--alone"]:
+        alone(Path(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -1,0 +1,83 @@
+"""What one look at a file tells: its identity, and of each content what the table SEEN keeps.
+
+Runs in the children of `fastrec.engine`, so it loads NumPy and Pillow only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastrec import images
+
+SIDE = 64  # statistics are measured on pictures squished, or stretched, to so many pixels: only then do they compare
+THUMBNAIL = 16
+STATISTICS = ("brightness", "contrast", "sharpness", "saturation")
+Box = tuple[float, ...] | None
+
+
+def look(job: tuple[str, Sequence[Box]], known: Collection[str]) -> list[tuple[Any, ...]]:
+    """Read a file once, and decode it once if any of its contents is new.
+
+    Parameters
+    ----------
+    job
+        A path, and the boxes that are wanted of it; None stands for the whole picture.
+    known
+        The identities that need no decoding.
+
+    Returns
+    -------
+    One tuple for each box: the identity alone if it is known, else the columns of SEEN up to its
+    statistics.  Of a file that cannot be read, the identity is None, and code and message follow.
+
+    Raises
+    ------
+    MemoryError
+        If the picture does not fit into this process.
+    """
+    path, boxes = job
+    try:
+        data = images.read_bytes(Path(path))
+    except images.ImageError as error:
+        return [(None, error.code, str(error))] * len(boxes)
+    names = [identity(data, box) for box in boxes]
+    picture = None if all(name in known for name in names) else _decoded(data)
+    return [
+        (name,) if picture is None or name in known else (name, *_told(picture, box, len(data)))
+        for name, box in zip(names, boxes, strict=True)
+    ]
+
+
+def identity(data: bytes, box: Sequence[float] | None) -> str:
+    """Return an image's name: the sha256 of its file's bytes, and of the box where it has one."""
+    digest = hashlib.sha256(data)
+    if box is not None:
+        digest.update(np.asarray(box, "<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _decoded(data: bytes) -> images.Picture | images.ImageError:
+    try:
+        return images.decode(data)
+    except images.ImageError as error:
+        if isinstance(error.__cause__, MemoryError):  # says nothing of the picture
+            raise MemoryError from error
+        return error
+
+
+def _told(picture: images.Picture | images.ImageError, box: Box, size: int) -> tuple[Any, ...]:
+    try:
+        if isinstance(picture, images.ImageError):
+            raise picture
+        pixels = images.crop(picture.pixels, box)
+    except images.ImageError as error:
+        return (error.code, str(error), *[None] * 11)
+    small = images.resize(pixels, SIDE)
+    measured = images.statistics(small[None])
+    facts = (picture.mode, picture.format, size, list(picture.warnings), images.resize(small, THUMBNAIL).tobytes())
+    return (None, None, *facts, pixels.shape[1], pixels.shape[0], *(float(measured[name][0]) for name in STATISTICS))

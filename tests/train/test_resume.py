@@ -1,0 +1,129 @@
+"""Exact resume: killed anywhere, the training ends with the very same weights, optimizer and figures."""
+
+import random
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.schedule import Learner  # noqa: F401 (gives Learner its schedules)
+
+from fastrec.train import learner, recipe
+from fastrec.train.checkpoints import Checkpoints
+from fastrec.train.recipe import Recipe
+
+QUICK = Recipe(options={"width": 4, "drop_rate": 0.2}, batch_size=8, augment="medium", flip=True)
+
+
+class Killed(BaseException):
+    """What a SIGKILL is to the training: nothing more runs."""
+
+
+class KillAt(Callback):
+    """Kill at the n-th event of a kind."""
+
+    order = 200
+
+    def __init__(self, event, count):
+        self.left = count
+        setattr(self, event, self._arrive)
+
+    def _arrive(self):
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+
+def train(run, folder, every=3, kill=None, schedule="one_cycle"):
+    random.seed()  # what came before must not matter
+    torch.manual_seed(random.randrange(2**31))
+    learn = recipe.prepare(run, QUICK)
+    learn.keep(Checkpoints(folder, {"learning_rate": 0.02}), every)
+    if kill:
+        learn.add_cb(kill)
+    with learn.no_bar(), learn.no_logging():
+        if schedule == "fine_tune":
+            learn.fine_tune(2, 0.02, freeze_epochs=1)
+        else:
+            learn.fit_one_cycle(3, 0.02)
+    return learn
+
+
+def state(learn):
+    optimizer = [value for found in learn.opt.state_dict()["state"] for value in found.values()]
+    return [*learn.model.state_dict().values(), *optimizer]
+
+
+def assert_equal(one, other):
+    for mine, theirs in zip(state(one), state(other), strict=True):
+        assert torch.equal(torch.as_tensor(mine), torch.as_tensor(theirs))
+    drop = ["seconds"]
+    assert one.history.table().drop(columns=drop).equals(other.history.table().drop(columns=drop))
+    assert one.recorder.losses == other.recorder.losses
+    assert one.recorder.lrs == other.recorder.lrs
+
+
+EVENTS = ("before_batch", "after_pred", "after_backward", "after_step", "after_batch", "after_train", "after_validate")
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "fine_tune"])
+def test_killed_anywhere_it_ends_with_the_same_bits(run, tmp_path, schedule):
+    unkilled = train(run, tmp_path / "unkilled", schedule=schedule)
+    draw = random.Random(schedule)
+    for trial in range(8):
+        place = tmp_path / f"killed{trial}"
+        for _ in range(draw.randint(1, 3)):
+            with suppress(Killed):
+                train(run, place, kill=KillAt(draw.choice(EVENTS), draw.randint(0, 14)), schedule=schedule)
+        assert_equal(train(run, place, schedule=schedule), unkilled)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_step_end_saves_and_says_how_to_go_on(run, tmp_path, number, capsys):
+    unkilled = train(run, tmp_path / "unkilled")
+
+    class SendAt(KillAt):
+        def _arrive(self):
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit) as caught:
+        train(run, tmp_path / "killed", every=1000, kill=SendAt("after_pred", 6))
+    assert signal.getsignal(number) == before
+    assert "after step 5: run the same again" in capsys.readouterr().out
+    if number == signal.SIGTERM:
+        assert caught.value.code == 143
+    assert_equal(train(run, tmp_path / "killed"), unkilled)
+    assert "goes on after step 5" in capsys.readouterr().out
+
+
+def test_a_sigkill_in_a_process_of_its_own_changes_nothing(run, tmp_path):
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import os, signal\n"
+        "from train.test_resume import KillAt, train; from fastrec.run import Run\n"
+        "class Kill(KillAt):\n"
+        "    def _arrive(self):\n"
+        "        self.left -= 1\n"
+        "        if self.left < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(Run('t'), Path(sys.argv[2]), kill=Kill('after_backward', 7))\n"
+    )
+    tests = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program, tests, tmp_path / "killed"], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert any((tmp_path / "killed").glob("*/*.pt"))
+    assert_equal(train(run, tmp_path / "killed"), train(run, tmp_path / "unkilled"))
+
+
+def test_the_finder_is_no_fit_and_leaves_no_checkpoint(run, tmp_path):
+    learn = recipe.prepare(run, QUICK)
+    learn.keep(Checkpoints(tmp_path / "c", {}), 1)
+    with learn.no_bar():
+        learner.suggest_rate(learn)
+    assert not (tmp_path / "c").exists()
+    assert learn.fits == 0
