@@ -56,7 +56,8 @@ def some(root: Path, count: int, folder: Path) -> Path:
 
 
 def ours(root: Path, processes: int | None = None):
-    from fastrec import children
+    from fastrec import children, engine
+    from fastrec.artefacts import SEEN
     from fastrec.collect import manifest, quality, sources
     from fastrec.run import Run
 
@@ -65,8 +66,6 @@ def ours(root: Path, processes: int | None = None):
         children.stop()  # starting them counts
         found = sources.listing(f"folder:{root}")
         usable, _, near = manifest.inspect(Run("bench"), found.items)
-        from fastrec.artefacts import SEEN
-
         quality.audit(usable, near, Run("bench").read(SEEN))
         return len(found.items)
 
@@ -99,7 +98,7 @@ def cleanvision(root: Path):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             lab = Imagelab(data_path=str(root))
             lab.find_issues()
-        return len(lab.info["statistics"]["brightness"]) and len(lab.issues)
+        return len(lab.issues)
 
     return lambda: measure.rate(work)
 
@@ -148,6 +147,7 @@ def at_sizes(root: Path, folder: Path) -> None:
 def alone(root: Path) -> None:
     import resource
 
+    from fastrec import children
     from fastrec.collect import manifest, sources
     from fastrec.run import Run
 
@@ -157,8 +157,6 @@ def alone(root: Path) -> None:
     _, _, near = manifest.inspect(Run(f"alone{len(items)}"), items)
     spent = time.perf_counter() - began
     mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    from fastrec import children
-
     children.stop()
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(

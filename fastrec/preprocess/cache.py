@@ -79,8 +79,8 @@ def _assembled(made: Path, jobs: Sequence[rows.Job], size: int, rule: Resize) ->
     """Return a file with a row for each job: rows of earlier builds are copied, the others are decoded."""
     contents = hashlib.sha256(b"".join(job[1] for job in jobs)).hexdigest()
     layout = rows.Layout.of(made.with_name(f".{made.stem}.{contents[:16]}.part"), len(jobs), size)
-    sources = [rows.Earlier(path, size) for path in (layout.path, made, *_unfinished(made))]
     layout.reserve(len(jobs))
+    sources = [rows.Earlier(path, size) for path in (layout.path, made, *_unfinished(made))]
     work = [(job, _copied(job, sources, layout)) for job in jobs]
     with closing(engine.map_items(partial(rows.fill, layout=layout, rule=rule), work)) as filled:
         for job, lost in zip(jobs, engine.progress(filled, len(work), "cache"), strict=True):

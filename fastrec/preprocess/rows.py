@@ -57,21 +57,21 @@ class Layout:
         return cls(path, size, first, stamps, stamps + count * STAMP)
 
     def reserve(self, count: int) -> None:
-        """Make the file with all its room on the disk, unless it is there.
+        """Make the file with all its room on the disk; one that is there already keeps its rows.
 
         Raises
         ------
         OSError
             If the disk is full, among others; the file is not kept then.
         """
-        if self.path.exists() and self.path.stat().st_size == self.end:
-            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if hasattr(os, "posix_fallocate"):  # elsewhere a full disk shows at a later write
-                os.posix_fallocate(descriptor, 0, self.end)
-            os.ftruncate(descriptor, self.end)
+            if os.fstat(descriptor).st_size != self.end:
+                os.ftruncate(descriptor, 0)
+                if hasattr(os, "posix_fallocate"):  # elsewhere a full disk shows at a later write
+                    os.posix_fallocate(descriptor, 0, self.end)
+                os.ftruncate(descriptor, self.end)
             tail = _header(count, STAMP)
             os.pwrite(descriptor, tail, self.stamps - len(tail))
             os.pwrite(descriptor, _header(count, self.size, self.size, 3), 0)

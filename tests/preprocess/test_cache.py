@@ -167,6 +167,20 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_part(ready, monkeypatch):
     assert not list(run.folder.rglob(".images*"))
 
 
+@pytest.mark.parametrize("length", ["whole", "short", "long"])
+def test_a_part_that_was_killed_while_its_room_was_taken_is_no_obstacle(ready, monkeypatch, length):
+    run, table, split = ready
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_link", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            cache.build(run, table, split, 16)
+    (part,) = run.folder.rglob("*.part")
+    size = part.stat().st_size
+    part.write_bytes(bytes({"whole": size, "short": size // 2, "long": size * 2}[length]))
+    cache.build(run, table, split, 16)
+    check(run, table, split, 16)
+
+
 def test_a_row_that_is_cut_short_by_the_disk_is_a_fault(tmp_path, monkeypatch):
     layout = rows.Layout.of(tmp_path / "x", 2, 8)
     layout.reserve(2)
