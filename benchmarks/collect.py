@@ -147,6 +147,8 @@ def at_sizes(root: Path, folder: Path) -> None:
 def alone(root: Path) -> None:
     import resource
 
+    import psutil
+
     from fastrec import children
     from fastrec.collect import manifest, sources
     from fastrec.run import Run
@@ -157,11 +159,10 @@ def alone(root: Path) -> None:
     _, _, near = manifest.inspect(Run(f"alone{len(items)}"), items)
     spent = time.perf_counter() - began
     mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    children.stop()
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    child = max(psutil.Process(one.process.pid).memory_info().rss for one in children._idle) / 2**20
     print(
         f"{1e6 * spent / len(items):6.0f} us each, peak {mine:4.0f} MB ({before:4.0f} before the first picture), "
-        f"each child {child:3.0f} MB, {len(near)} pairs of near copies"
+        f"each child {child:3.0f} MB at the end, {len(near)} pairs of near copies"
     )
 
 
@@ -173,7 +174,7 @@ def main(rounds: int = 5) -> None:
         first = sets[0] if sets else digits()
         for root in [some(first, 5_000, folder) if sets else first, *sets[1:]]:
             beside_peers(root, rounds)
-            over_processors(root, rounds)
+            over_processors(root, max(1, rounds // 2))
         if sets:
             beside_peers(first, max(1, rounds // 3))
         at_sizes(first, folder)

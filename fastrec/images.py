@@ -121,7 +121,9 @@ def decode(data: bytes) -> Picture:
     if kind == "PNG" and b"IEND" not in data:
         notes.append("end of file is missing")
     step = max(1, min(pixels.shape[:2]) // 64)  # a glance at some 64 x 64 points is enough
-    if all(pixels[::step, ::step, channel].std() < 1.0 for channel in range(3)):
+    points = pixels[::step, ::step]
+    # of each sixteenth point the deviation is at most four times that of all: most pictures need no closer look
+    if points[::4, ::4, 0].std() < 4.0 and all(points[..., channel].std() < 1.0 for channel in range(3)):
         notes.append("nearly constant")
     return Picture(pixels, kind, mode, tuple(notes))
 

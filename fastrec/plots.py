@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from PIL import Image
 
 INK, BLUE, ORANGE, GREEN, RED, GREY = "#22303c", "#2f6db3", "#e08a1e", "#3a8f5c", "#c2413b", "#9aa5b1"
@@ -114,6 +115,9 @@ def histograms(table: pd.DataFrame, columns: Sequence[str]) -> Figure:
             axis.hist(table[column].dropna(), bins=30, color=BLUE)
             axis.set_title(plain(column))
             axis.grid(axis="x", visible=False)
+            axis.locator_params(axis="x", nbins=4)
+            if table[column].max() >= 10_000:  # 200k: long numbers would run into each other
+                axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         return figure
 
 

@@ -79,6 +79,8 @@ class ExactLearner(Learner):
             ) from error
 
     def _do_fit(self) -> None:
+        if self.place.epoch and getattr(getattr(self, "progress", None), "mbar", None):
+            self.progress.mbar.update(0)  # the bar's clock starts at nothing else
         for epoch in range(self.place.epoch, self.n_epoch):
             self.epoch = epoch
             self.dls.train.round = (self.place.fit, epoch)
@@ -134,6 +136,8 @@ class Checkpointing(Callback):
             vars(callback).update(state["callbacks"].get(callback.name, {}))
         _restore_all([self.recorder.smooth_loss], state["figures"][:1])
         print(f"goes on after step {self.done} from {self.checkpoints.folder.name}")
+        for epoch, values in enumerate(self.recorder.values):
+            self.learn.logger([epoch, *values, ""])  # the rows of the table that were lost with the kernel
 
     def before_train(self) -> None:
         """Put the part of the epoch that was done back into the epoch's figures."""

@@ -127,3 +127,29 @@ def test_the_finder_is_no_fit_and_leaves_no_checkpoint(run, tmp_path):
         learner.suggest_rate(learn)
     assert not (tmp_path / "c").exists()
     assert learn.fits == 0
+
+
+def test_a_notebooks_bars_and_table_go_on_too(run, tmp_path, monkeypatch):
+    from fastai.callback import progress
+    from fastprogress.fastprogress import NBMasterBar, NBProgressBar
+
+    made = []
+
+    class Bar(NBMasterBar):
+        """The bar of a notebook, shown nowhere."""
+
+        def on_iter_begin(self):
+            made.append(self)
+
+    monkeypatch.setattr(progress, "master_bar", Bar)
+    monkeypatch.setattr(progress, "progress_bar", NBProgressBar)
+
+    def begin():
+        learn = recipe.prepare(run, QUICK)
+        learn.keep(Checkpoints(tmp_path / "c", {}), 3)
+        return learn
+
+    with pytest.raises(Killed):
+        begin().fit_one_cycle(3, 0.02, cbs=KillAt("after_batch", 9))
+    begin().fit_one_cycle(3, 0.02)
+    assert [line[0] for line in made[-1].lines] == ["epoch", "0", "1", "2"]
