@@ -30,8 +30,7 @@ MAX_BYTES = 256 * 2**20
 MIN_SIDE = 8
 MAX_ASPECT = 100
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
-# Beside a padded picture: the grey of YOLO's letterbox, near the mean of photographs, so near zero once normalised.
-PADDING = 114
+PADDING = 114  # beside a padded picture: YOLO's letterbox grey, near photographs' mean, so near zero once normalised
 
 
 def _quiet() -> None:
@@ -64,10 +63,24 @@ _PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 class Picture:
     """A decoded picture, and how the file had it before any conversion."""
 
-    pixels: np.ndarray  # uint8, (height, width, 3), upright RGB
+    image: Image.Image  # upright RGB
     format: str
     mode: str
-    warnings: tuple[str, ...] = ()  # what had to be mended, and what looks odd
+    mended: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Return uint8, (height, width, 3)."""
+        return np.asarray(self.image)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Say what had to be mended, and what looks odd."""
+        step = max(1, min(self.image.size) // 64)  # a glance at some 64 x 64 points is enough
+        points = self.pixels[::step, ::step]
+        # of each sixteenth point the deviation is at most four times that of all: most pictures need no closer look
+        plain = points[::4, ::4, 0].std() < 4.0 and all(points[..., channel].std() < 1.0 for channel in range(3))
+        return (*self.mended, "nearly constant") if plain else self.mended
 
 
 def read_bytes(path: Path) -> bytes:
@@ -113,19 +126,14 @@ def decode(data: bytes) -> Picture:
         _check_size(*image.size)
         kind, mode = image.format or "", image.mode
         _load(image)
-        pixels = np.asarray(_turn(image, _to_rgb(image), notes))
+        upright = _turn(image, _to_rgb(image), notes)
         if (frames := _frames(image)) > 1:  # counted last, as counting moves on to other frames
             notes.append(f"first of {frames} frames taken")
         if (profile := image.info.get("icc_profile")) and profile[36:40] != b"acsp":
             notes.append("unreadable colour profile ignored")
     if kind == "PNG" and b"IEND" not in data:
         notes.append("end of file is missing")
-    step = max(1, min(pixels.shape[:2]) // 64)  # a glance at some 64 x 64 points is enough
-    points = pixels[::step, ::step]
-    # of each sixteenth point the deviation is at most four times that of all: most pictures need no closer look
-    if points[::4, ::4, 0].std() < 4.0 and all(points[..., channel].std() < 1.0 for channel in range(3)):
-        notes.append("nearly constant")
-    return Picture(pixels, kind, mode, tuple(notes))
+    return Picture(upright, kind, mode, tuple(notes))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -171,8 +179,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         if image.has_transparency_data:
             image = image.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image).convert("RGB")
-        if image.mode in _PLAIN_MODES:
-            return image.convert("RGB")
+        if image.mode in _PLAIN_MODES:  # a JPEG has one frame, so nothing that follows changes it: no copy
+            return image if (image.format, image.mode) == ("JPEG", "RGB") else image.convert("RGB")
     except ImageError:
         raise
     except Exception as error:
@@ -229,43 +237,36 @@ def crop(pixels: np.ndarray, box: Sequence[float] | None) -> np.ndarray:
     return cut
 
 
-def resize(pixels: np.ndarray, size: int, rule: str = "squish") -> np.ndarray:
+def resize(picture: np.ndarray | Image.Image, size: int, rule: str = "squish") -> np.ndarray:
     """Resize to ``size`` x ``size`` with Pillow's antialiased bilinear filter.
 
     Parameters
     ----------
-    pixels
-        uint8, (height, width, 3).
-    size
-        Side of the result in pixels.
+    picture, size
+        uint8, (height, width, 3), or an RGB image; the side of the result in pixels.
     rule
         ``squish`` stretches, ``crop`` takes the largest centred square first, ``pad`` keeps the whole
         picture in its proportions, centred between bars of the grey `PADDING`.
 
-    Returns
-    -------
-    uint8, (size, size, 3).
+    Returns uint8, (size, size, 3).
     """
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.ascontiguousarray(picture))
     if rule == "crop":
-        height, width = pixels.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-    down, across = fitted(pixels.shape[0], pixels.shape[1], size) if rule == "pad" else (size, size)
-    if pixels.shape[:2] != (down, across):
-        image = Image.fromarray(np.ascontiguousarray(pixels))
-        pixels = np.asarray(image.resize((across, down), Image.Resampling.BILINEAR))
-    if rule != "pad":
-        return np.ascontiguousarray(pixels)
-    bars = [((size - side) // 2, (size - side + 1) // 2) for side in (down, across)]
-    return np.pad(pixels, (*bars, (0, 0)), constant_values=PADDING)
+        side = min(image.size)
+        left, top = ((extent - side) // 2 for extent in image.size)
+        image = image.crop((left, top, left + side, top + side))
+    down, across = fitted(image.height, image.width, size) if rule == "pad" else (size, size)
+    image = image.resize((across, down), Image.Resampling.BILINEAR)
+    if rule == "pad":
+        image, fitting = Image.new("RGB", (size, size), (PADDING,) * 3), image
+        image.paste(fitting, ((size - across) // 2, (size - down) // 2))
+    return np.asarray(image)
 
 
 def fitted(height: int, width: int, size: int) -> tuple[int, int]:
     """Return height and width of a picture whose longer side becomes ``size``, the other rounded, halves up."""
     longest = max(height, width)
-    down, across = (max(1, (2 * side * size + longest) // (2 * longest)) for side in (height, width))
-    return down, across
+    return tuple(max(1, (2 * side * size + longest) // (2 * longest)) for side in (height, width))  # type: ignore
 
 
 def statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -278,12 +279,11 @@ def statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    Per name an array (n,): ``brightness`` (mean luma, 0 to 1), ``contrast`` (deviation of luma),
-    ``sharpness`` (mean absolute step between neighbours) and ``saturation`` (mean of max minus min
-    channel).  Luma after ITU-R BT.601.
+    Per name an array (n,): ``brightness`` (mean luma after ITU-R BT.601, 0 to 1), ``contrast`` (its deviation),
+    ``sharpness`` (mean absolute step between neighbours), ``saturation`` (mean of max minus min channel).
     """
-    chunks = [_measure(pixels[start : start + 256]) for start in range(0, max(1, len(pixels)), 256)]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    parts = [_measure(pixels[start : start + 256]) for start in range(0, max(1, len(pixels)), 256)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _measure(pixels: np.ndarray) -> dict[str, np.ndarray]:

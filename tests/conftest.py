@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: as many test processes run as there are cores
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

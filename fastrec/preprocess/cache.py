@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from fastrec import engine, labels, provenance
 from fastrec.artefacts import CACHE, IMAGES
@@ -113,22 +113,15 @@ def _link(part: Path, target: Path) -> None:
 
 
 def channel_statistics(cached: np.ndarray, places: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and deviation per channel, on the scale 0 to 1, over the rows at ``places``."""
-    total, squares = np.zeros(3), np.zeros(3)
-    step = max(1, min(EXACT, ROOM // cached[0].size))
-    pool = ThreadPoolExecutor(engine.workers())  # NumPy lets go of the interpreter while it adds
-    for sums in pool.map(partial(_sums, cached), np.split(places, range(step, len(places), step))):
-        total, squares = total + sums[0], squares + sums[1]
-    pool.shutdown()
-    count = len(places) * cached[0].size / 3
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0)) / 255
-    return (mean / 255).round(6).tolist(), np.maximum(deviation, 1e-3).round(6).tolist()
+    """Return mean and deviation per channel, on the scale 0 to 1, over the rows at ``places``.
 
-
-def _sums(cached: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Add up levels and their squares, float64 (2, 3); so few rows that 32-bit floats are exact, and quick."""
-    levels = cached[places].reshape(len(places), -1).astype(np.float32)
-    sums = [levels.sum(0)]
-    sums.append(np.multiply(levels, levels, out=levels).sum(0))
-    return np.asarray(sums, np.float64).reshape(2, -1, 3).sum(1)
+    Counted level by level, which is exact, and by Pillow many times faster than NumPy's sums.
+    """
+    counts = np.zeros((3, 256), np.int64)
+    for start in range(0, len(places), 1024):
+        part = np.asarray(cached[places[start : start + 1024]])
+        counts += np.reshape(Image.fromarray(part.reshape(-1, part.shape[2], 3)).histogram(), (3, 256))
+    levels, total = np.arange(256) / 255, counts[0].sum()
+    mean = counts @ levels / total
+    deviation = np.sqrt(np.maximum(counts @ levels**2 / total - mean**2, 0))
+    return mean.round(6).tolist(), np.maximum(deviation, 1e-3).round(6).tolist()

@@ -144,7 +144,8 @@ def fill(work: tuple[Job, bool], layout: Layout, rule: str) -> None:
             raise FastrecError(f"{path} changed after collect saw it: run notebooks/01_collect.ipynb again.")
         if filled:
             return
-        pixels = images.resize(images.crop(images.decode(data).pixels, box), layout.size, rule)
+        picture = images.decode(data)
+        pixels = images.resize(picture.image if box is None else images.crop(picture.pixels, box), layout.size, rule)
     except images.ImageError as error:
         raise FastrecError(f"{path} {error}; it was usable before: run notebooks/01_collect.ipynb again.") from error
     layout.put(row, content, pixels)

@@ -200,6 +200,8 @@ def test_an_unexpected_fault_is_a_sentence_and_with_debug_a_traceback(call, tiny
 class Stub:
     """Answers cat for every file that holds anything."""
 
+    multi_label = False
+
     def __init__(self, folder: Path) -> None:
         assert folder.name == "package"
 
