@@ -1,5 +1,7 @@
 """Splits: disjoint, stratified, and a matter of content alone."""
 
+import re
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -124,7 +126,7 @@ def test_each_of_several_labels_is_shared_out(sets, seed):
     try:
         table = splits.split(sets_manifest(sets), seed=seed)
     except FastrecError as error:
-        assert "no picture has a label" in str(error) or "has 0" in str(error) or "has 1" in str(error) or "has 2" in str(error)  # noqa: PT017
+        assert re.search(r"no picture has a label|has [012]", str(error))  # noqa: PT017
         return
     counts = splits.counts(table, is_multi(sets))
     assert splits.leaks(table).empty
