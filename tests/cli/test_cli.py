@@ -208,7 +208,7 @@ class Stub:
     def predict(self, data: bytes) -> Answer:
         if not data:
             raise ImageError("empty_file", "is empty (0 bytes)")
-        return Answer("cat", 0.75, {"cat": 0.75, "dog": 0.25}, {}, (), 1.0, "0", "03_train/x")
+        return Answer("cat", ("cat",), 0.75, {"cat": 0.75, "dog": 0.25}, {}, (), 1.0, "0", "03_train/x")
 
 
 @pytest.fixture
