@@ -8,6 +8,8 @@ import torch
 from timm.models import register_model
 from torch import nn
 
+from fastrec.train.headed import Headed, own_options
+
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
@@ -26,7 +28,7 @@ class _Residual(nn.Module):
         return x + self.body(x)
 
 
-class FastNet(nn.Module):
+class FastNet(Headed):
     """A stem, three halvings of the image with residual blocks after two of them, and one linear layer.
 
     The layout is that of the ResNet-9 known from the DAWNBench CIFAR-10 entries (Page 2019), with the
@@ -61,15 +63,6 @@ class FastNet(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(4 * width, num_classes)
 
-    def get_classifier(self) -> nn.Module:
-        """Return the last layer, as timm's models do."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the last layer by a fresh one for other classes."""
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes)
-
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Return the feature map before pooling, (n, 4 * width, height / 8, width / 8)."""
         return self.stages(self.stem(x))
@@ -82,8 +75,4 @@ class FastNet(nn.Module):
 @register_model
 def fastnet(pretrained: bool = False, **options: Any) -> FastNet:
     """Make a `FastNet`; it has no published weights, so ``pretrained`` must be False."""
-    for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
-        options.pop(name, None)
-    if pretrained:
-        raise TypeError("fastnet has no weights on a hub")
-    return FastNet(**options)
+    return FastNet(**own_options("fastnet", pretrained, options))

@@ -8,10 +8,12 @@ import torch
 from timm.models import register_model
 from torch import nn
 
+from fastrec.train.headed import Headed, own_options
+
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class RowNet(nn.Module):
+class RowNet(Headed):
     """Rows of pixels, in both directions, through an LSTM (Hochreiter and Schmidhuber 1997) or GRU (Cho et al. 2014).
 
     Parameters
@@ -48,15 +50,6 @@ class RowNet(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(2 * hidden, num_classes)
 
-    def get_classifier(self) -> nn.Module:
-        """Return the last layer, as timm's models do."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the last layer by a fresh one for other classes."""
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes)
-
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Return what was read at each row, (n, height, 2 * hidden)."""
         return self.rows(x.permute(0, 2, 1, 3).flatten(2))[0]
@@ -69,8 +62,4 @@ class RowNet(nn.Module):
 @register_model
 def rownet(pretrained: bool = False, **options: Any) -> RowNet:
     """Make a `RowNet`; it has no published weights, so ``pretrained`` must be False."""
-    for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
-        options.pop(name, None)
-    if pretrained:
-        raise TypeError("rownet has no weights on a hub")
-    return RowNet(**options)
+    return RowNet(**own_options("rownet", pretrained, options))
