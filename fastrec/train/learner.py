@@ -81,8 +81,9 @@ def keep_checkpoints(run: Run, learn: ExactLearner, every: int) -> None:
     """
     stage = run.record("train")
     made_by = {"code": stage.code, "versions": stage.versions, **stage.parameters} if stage else {}
+    made_by.pop("checkpoint_every", None)  # changes how much a kill costs, not what comes out
     data = {artefact.file: files.checksum(run.path(artefact)) for artefact in (SPLITS, IMAGES, CACHE)}
-    learn.keep(Checkpoints(run.path("03_train/checkpoints"), {**made_by, **data, "checkpoint_every": None}), every)
+    learn.keep(Checkpoints(run.path("03_train/checkpoints"), {**made_by, **data}), every)
 
 
 def suggest_rate(learn: Learner) -> float:
