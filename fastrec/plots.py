@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, NullLocator
 from PIL import Image
 
 INK, BLUE, ORANGE, GREEN, RED, GREY = "#22303c", "#2f6db3", "#e08a1e", "#3a8f5c", "#c2413b", "#9aa5b1"
@@ -265,7 +265,10 @@ def trials(table: pd.DataFrame) -> Figure:
             numeric = pd.api.types.is_numeric_dtype(done[column])
             axis.plot(done[column] if numeric else done[column].astype(str), done["value"], "o", color=BLUE, alpha=0.7)
             if numeric and done[column].min() > 0 and done[column].max() > 8 * done[column].min():
-                axis.set_xscale("log")
+                axis.set_xscale("log")  # whose own labels run into each other below two decades
+                ends = np.geomspace(done[column].min(), done[column].max(), 3)
+                axis.set_xticks(ends, [f"{value:.2g}" for value in ends])
+                axis.xaxis.set_minor_locator(NullLocator())
             axis.set_xlabel(plain(column))
         axes[0, 0].set_ylabel("valid accuracy")
         return figure
