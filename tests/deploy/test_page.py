@@ -126,7 +126,7 @@ def test_dropped_and_pasted_pictures_are_answered(page, picture):
     answered(page)
     assert "dropped.png" in page.get_attribute("#preview", "alt")
     page.evaluate(PASTE, list(picture))
-    page.wait_for_function("document.getElementById('preview').alt.includes('image.png')")
+    page.wait_for_selector("#preview[alt*='image.png']", state="attached")
     answered(page)
 
 
@@ -226,7 +226,7 @@ def test_stopped_service_is_a_sentence(browser, package_folder, picture):
     with trial.running(package_folder) as service:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{service.port}")
-        page.wait_for_function("document.getElementById('model').textContent")
+        page.wait_for_selector("#model:not(:empty)", state="attached")
     choose(page, picture)
     page.wait_for_selector("#error:not([hidden])")
     assert "does not answer" in page.inner_text("#error")
