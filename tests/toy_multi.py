@@ -15,7 +15,8 @@ from fastrec.preprocess import cache, splits
 from fastrec.records import StageRecord
 from fastrec.run import Run
 from fastrec.train import learner
-from fastrec.train.recipe import Recipe, fit
+from fastrec.train.recipe import Recipe
+from fastrec.train.training import fit
 
 CLASSES = ["$5 and $6", "<img src=x onerror=alert(1)>", "дом"]
 SIZE = 16

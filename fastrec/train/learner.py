@@ -22,55 +22,46 @@ from fastrec.train.checkpoints import Checkpoints
 from fastrec.train.finite import StopAtNaN
 from fastrec.train.history import History
 from fastrec.train.multilabel import SmoothedBCE
-from fastrec.train.pretrained import FRESH, start_from
+from fastrec.train.pretrained import start_from
+from fastrec.train.recipe import Recipe
 from fastrec.train.resume import ExactLearner
 
 
-def create(
-    dls: DataLoaders,
-    architecture: str = "fastnet",
-    options: dict[str, Any] | None = None,
-    weight_decay: float = 0.01,
-    label_smoothing: float = 0.0,
-    seed: int = 0,
-    pretrained: str = FRESH,
-) -> ExactLearner:
-    """Make a Learner with fresh weights that depend on the seed alone.
+def create(dls: DataLoaders, recipe: Recipe) -> ExactLearner:
+    """Make the Learner of a recipe; its fresh weights, and all that training draws from now on, follow from the seed.
 
     Parameters
     ----------
     dls
         From `fastrec.train.loaders.load`.
-    architecture, options
-        See `fastrec.train.architectures.build`.
-    weight_decay, label_smoothing
-        Of AdamW and of the cross entropy (with several labels the binary one).
-    seed
-        Of the weights, and of all that training draws after this call.
-    pretrained
-        Where weights come from: see `fastrec.train.pretrained.start_from`.
+    recipe
+        See `fastrec.train.architectures.build` and `fastrec.train.pretrained.start_from` for the network.
     """
-    set_seed(seed, reproducible=True)
-    size = dls.size
-    options = architectures.sized(architecture, size, options or {})
-    network = architectures.build(architecture, len(dls.vocab), **options)
-    architectures.check_size(network, architecture, size)
-    start = start_from(network, architecture, pretrained)
+    set_seed(recipe.seed, reproducible=True)
+    network, options, start = _network(recipe, len(dls.vocab), dls.size)
     learn = ExactLearner(
         dls,
         network,
-        loss_func=(SmoothedBCE if dls.multi_label else CrossEntropyLossFlat)(label_smoothing=label_smoothing),
+        loss_func=(SmoothedBCE if dls.multi_label else CrossEntropyLossFlat)(label_smoothing=recipe.label_smoothing),
         metrics=[multilabel.accuracy, multilabel.macro_f1(len(dls.vocab))]
         if dls.multi_label
         else [accuracy, F1Score(average="macro")],
         splitter=architectures.head_parameters,
-        wd=weight_decay,
+        wd=recipe.weight_decay,
         cbs=[ChannelsLast(), StopAtNaN(), History()],
         path=dls.path,
     )
     learn.recorder.train_metrics = True
-    learn.architecture, learn.architecture_options, learn.start = architecture, options, start
+    learn.architecture, learn.architecture_options, learn.start = recipe.architecture, options, start
     return learn
+
+
+def _network(recipe: Recipe, classes: int, size: int) -> tuple[torch.nn.Module, dict[str, Any], str]:
+    """Return the network, the options that rebuild it, and a sentence on its weights."""
+    options = architectures.sized(recipe.architecture, size, recipe.options)
+    network = architectures.build(recipe.architecture, classes, **options)
+    architectures.check_size(network, recipe.architecture, size)
+    return network, options, start_from(network, recipe.architecture, recipe.pretrained)
 
 
 def keep_checkpoints(run: Run, learn: ExactLearner, every: int) -> None:

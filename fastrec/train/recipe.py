@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
-
-import numpy as np
-from fastai.callback.core import Callback
-from fastai.callback.schedule import Learner  # the module that gives Learner its fit_one_cycle
-
-from fastrec.run import Run
-from fastrec.train import learner, loaders
 
 
 @dataclass(frozen=True)
@@ -20,28 +13,38 @@ class Recipe:
 
     architecture: str = "fastnet"
     options: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 20
-    learning_rate: float = 0.01
+    pretrained: str = "none"
+    seed: int = 0
+    # what is seen
     batch_size: int = 64
     augment: str = "light"
     flip: bool = False
     erase: float = 0.0
-    weight_decay: float = 0.01
+    mix: str = "none"
+    start_size: float = 1.0
+    balance: str = "none"
+    # what is minimised
+    loss: str = "cross_entropy"
     label_smoothing: float = 0.0
-    seed: int = 0
+    weight_decay: float = 0.01
+    # how
+    epochs: int = 20
+    optimizer: str = "adamw"
+    learning_rate: float = 0.01
+    schedule: str = "one_cycle"
+    frozen_epochs: int = 0
+    unfreeze: str = "at_once"
+    rate_spread: float = 1.0
+    accumulate: int = 1
+    clip: float = 0.0
+    precision: str = "float32"
+    compiled: bool = False
+    # what is kept
+    keep: str = "last"
+    patience: int = 0
 
-
-def prepare(run: Run, recipe: Recipe, held_out: np.ndarray | None = None) -> Learner:
-    """Make the loaders and the Learner that a recipe asks for; ``held_out`` as in `loaders.load`."""
-    dls = loaders.load(run, recipe.batch_size, recipe.augment, recipe.flip, recipe.seed, held_out, recipe.erase)
-    return learner.create(
-        dls, recipe.architecture, recipe.options, recipe.weight_decay, recipe.label_smoothing, recipe.seed
-    )
-
-
-def fit(run: Run, recipe: Recipe, callbacks: Sequence[Callback] = (), held_out: np.ndarray | None = None) -> Learner:
-    """Train by a recipe, one-cycle (Smith and Topin 2017, https://arxiv.org/abs/1708.07120), without printing."""
-    learn = prepare(run, recipe, held_out)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit_one_cycle(recipe.epochs, recipe.learning_rate, cbs=list(callbacks))
-    return learn
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any], **more: Any) -> Recipe:
+        """Take from a notebook's variables those that are fields of a recipe; ``more`` wins over them."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in parameters.items() if name in known} | more)

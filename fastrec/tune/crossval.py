@@ -116,7 +116,7 @@ def _part(run: Run, recipe: Recipe, held_out: pd.DataFrame, info: CacheInfo, kep
 
 
 def _predicted(run: Run, recipe: Recipe, held_out: pd.DataFrame, info: CacheInfo) -> pd.DataFrame:
-    from fastrec.train import recipe as training
+    from fastrec.train import training
 
     rows = held_out.sort_values("row", ignore_index=True)
     learn = training.fit(run, recipe, held_out=rows["row"].to_numpy())

@@ -107,10 +107,10 @@ def _ended(study: optuna.Study, trials: int) -> list[optuna.trial.FrozenTrial]:
 
 
 def _objective(trial: optuna.Trial, run: Run, base: Recipe) -> float:
-    from fastrec.train import learner, recipe
+    from fastrec.train import learner, training
 
     try:
-        found = learner.validate(recipe.fit(run, suggest(trial, base)))
+        found = learner.validate(training.fit(run, suggest(trial, base)))
     except Exception as error:
         trial.set_user_attr("reason", str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
         raise

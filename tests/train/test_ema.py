@@ -6,7 +6,7 @@ import pytest
 import torch
 from fastai.callback.core import Callback
 
-from fastrec.train import recipe
+from fastrec.train import training
 from fastrec.train.checkpoints import Checkpoints
 from fastrec.train.ema import Average
 from fastrec.train.recipe import Recipe
@@ -26,7 +26,7 @@ class Stop(Callback):
 
 
 def train(run, folder, *callbacks, decay=0.9):
-    learn = recipe.prepare(run, QUICK)
+    learn = training.prepare(run, QUICK)
     learn.keep(Checkpoints(folder, {}), 3)
     learn.add_cbs([Average(decay), *callbacks])
     with learn.no_bar(), learn.no_logging(), suppress(KeyboardInterrupt):
@@ -39,7 +39,7 @@ def weights(learn):
 
 
 def test_with_no_memory_it_is_the_last_step(run, tmp_path):
-    plain = recipe.prepare(run, QUICK)
+    plain = training.prepare(run, QUICK)
     with plain.no_bar(), plain.no_logging():
         plain.fit_one_cycle(3, 0.02)
     averaged = weights(train(run, tmp_path, decay=0.0))

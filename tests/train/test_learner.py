@@ -1,6 +1,7 @@
 """Training: it learns, repeats itself, stops at NaN, and leaves a bundle that gives equal answers."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from fastrec import bundle
 from fastrec.artefacts import BUNDLE, HISTORY, SPLITS
 from fastrec.files import FastrecError, checksum
 from fastrec.train import architectures, history, learner
-from fastrec.train.recipe import Recipe, fit, prepare
+from fastrec.train.recipe import Recipe
+from fastrec.train.training import fit, prepare
 
 QUICK = Recipe(options={"width": 4}, epochs=4, batch_size=8, learning_rate=0.02)
 
@@ -130,7 +132,8 @@ def test_a_network_that_was_given_to_the_finder_trains_all_its_epochs(run):
 def test_pretrained_weights_of_another_bundle_are_where_training_begins(run):
     first = fit(run, QUICK)
     learner.save(run, first, "fastnet", "train")
-    second = learner.create(first.dls, "fastnet", {"width": 4}, seed=9, pretrained=f"{run.name}/03_train/fastnet")
+    again = replace(QUICK, seed=9, pretrained=f"{run.name}/03_train/fastnet")
+    second = learner.create(first.dls, again)
     assert all(torch.equal(value, weights(second)[name]) for name, value in weights(first).items())
     assert "numbers from" in second.start
 

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from fastrec.files import FastrecError
 from fastrec.train import architectures, learner
 from fastrec.train.pretrained import start_from
-from fastrec.train.recipe import Recipe, fit
+from fastrec.train.recipe import Recipe
+from fastrec.train.training import fit
 
 
 def net(classes=2, width=4):

@@ -12,7 +12,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner  # noqa: F401 (gives Learner its schedules)
 
-from fastrec.train import learner, recipe
+from fastrec.train import learner, training
 from fastrec.train.checkpoints import Checkpoints
 from fastrec.train.recipe import Recipe
 
@@ -41,7 +41,7 @@ class KillAt(Callback):
 def train(run, folder, every=3, kill=None, schedule="one_cycle"):
     random.seed()  # what came before must not matter
     torch.manual_seed(random.randrange(2**31))
-    learn = recipe.prepare(run, QUICK)
+    learn = training.prepare(run, QUICK)
     learn.keep(Checkpoints(folder, {"learning_rate": 0.02}), every)
     if kill:
         learn.add_cb(kill)
@@ -121,7 +121,7 @@ def test_a_sigkill_in_a_process_of_its_own_changes_nothing(run, tmp_path):
 
 
 def test_the_finder_is_no_fit_and_leaves_no_checkpoint(run, tmp_path):
-    learn = recipe.prepare(run, QUICK)
+    learn = training.prepare(run, QUICK)
     learn.keep(Checkpoints(tmp_path / "c", {}), 1)
     with learn.no_bar():
         learner.suggest_rate(learn)
@@ -145,7 +145,7 @@ def test_a_notebooks_bars_and_table_go_on_too(run, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "progress_bar", NBProgressBar)
 
     def begin():
-        learn = recipe.prepare(run, QUICK)
+        learn = training.prepare(run, QUICK)
         learn.keep(Checkpoints(tmp_path / "c", {}), 3)
         return learn
 

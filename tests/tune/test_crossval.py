@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from fastrec.artefacts import CACHE, FOLDS, MANIFEST, SPLITS
 from fastrec.files import FastrecError
 from fastrec.preprocess import cache, splits
-from fastrec.train import loaders, recipe
+from fastrec.train import loaders, training
+from fastrec.train.recipe import Recipe
 from fastrec.tune import crossval
 
-QUICK = recipe.Recipe(epochs=1, options={"width": 4}, augment="none")
+QUICK = Recipe(epochs=1, options={"width": 4}, augment="none")
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def outside(run):
 
 def count_trainings(monkeypatch, stop_after=99):
     """Record the rows that each training is kept from, and stop like a killed run before one too many."""
-    seen, fit = [], recipe.fit
+    seen, fit = [], training.fit
 
     def counted(run, tried, held_out):
         if len(seen) == stop_after:
@@ -32,7 +33,7 @@ def count_trainings(monkeypatch, stop_after=99):
         seen.append(list(held_out))
         return fit(run, tried, held_out=held_out)
 
-    monkeypatch.setattr(recipe, "fit", counted)
+    monkeypatch.setattr(training, "fit", counted)
     return seen
 
 
@@ -76,7 +77,7 @@ def test_another_recipe_begins_anew_and_clears_the_old_folds(run, monkeypatch):
     monkeypatch.setattr(crossval, "_predicted", lambda run, tried, held_out, info: fake(held_out))
     crossval.cross_validate(run, QUICK, 2)
     first = list(run.path(crossval.KEPT).iterdir())
-    crossval.cross_validate(run, recipe.Recipe(epochs=2), 2)
+    crossval.cross_validate(run, Recipe(epochs=2), 2)
     assert len(first) == 1
     assert first != list(run.path(crossval.KEPT).iterdir())
     assert len(list(run.path(crossval.KEPT).iterdir())) == 1

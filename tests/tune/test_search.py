@@ -5,10 +5,11 @@ import pytest
 
 from fastrec.artefacts import STUDY, TRIALS
 from fastrec.files import FastrecError
-from fastrec.train import recipe
+from fastrec.train import training
+from fastrec.train.recipe import Recipe
 from fastrec.tune import search
 
-BASE = recipe.Recipe(epochs=1)
+BASE = Recipe(epochs=1)
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def quick(monkeypatch):
         calls.append(tried)
         return tried
 
-    monkeypatch.setattr(recipe, "fit", fit)
+    monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr("fastrec.train.learner.validate", lambda r: {"accuracy": 1 - r.learning_rate, "loss": 0.5})
     return calls
 
@@ -48,7 +49,7 @@ def test_a_search_goes_on_where_it_stopped_and_draws_the_same(run, quick, home):
 
 def test_other_settings_begin_a_new_study(run, quick):
     search.search(run, BASE, 2)
-    assert len(search.search(run, recipe.Recipe(epochs=2), 3).trials) == 3
+    assert len(search.search(run, Recipe(epochs=2), 3).trials) == 3
 
 
 def test_a_failed_trial_is_kept_with_its_reason(run, quick, monkeypatch):
@@ -73,13 +74,13 @@ def test_if_all_fail_the_reason_is_told(run, quick, monkeypatch):
 
 
 def test_a_real_trial_trains(run):
-    study = search.search(run, recipe.Recipe(epochs=1, options={"width": 4}), 1)
+    study = search.search(run, Recipe(epochs=1, options={"width": 4}), 1)
     assert 0 <= study.best_value <= 1
 
 
 def test_other_networks_are_searched_by_dropout():
     trial = optuna.trial.FixedTrial({"drop_rate": 0.1, "learning_rate": 0.01, "batch_size": 32, "augment": "none"})
-    assert search.suggest(trial, recipe.Recipe(architecture="resnet18")).options == {"drop_rate": 0.1}
+    assert search.suggest(trial, Recipe(architecture="resnet18")).options == {"drop_rate": 0.1}
 
 
 def test_a_shorter_search_counts_only_its_own_trials(run, quick):
