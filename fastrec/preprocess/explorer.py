@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CUSTOM = "(custom)"
-_SLIDERS = {"rotation": 45.0, "zoom": 0.5, "warp": 0.5, "lighting": 0.9, "colour": 1.0}  # the end of each
+_SLIDERS = {
+    "rotation": 45.0,
+    "zoom": 0.5,
+    "shift": 0.25,
+    "warp": 0.5,
+    "lighting": 0.9,
+    "colour": 1.0,
+}  # the end of each
+_STEPS = {"rotation": 1.0}  # others move by 0.01: every level lies on a step, since a browser rounds to them
 _ROWS, _COLUMNS, _SIDE = 3, 8, 96
 
 Made = tuple[list[np.ndarray], list[str]]  # pictures and what is written above each
@@ -41,6 +49,12 @@ _EXTREMES: dict[str, Row] = {
         (0.05, 0.1, 0.25),
         "{1:.2f}× at ↖",
         "{1:.2f}× at ↘",
+    ),
+    "shift": (
+        lambda s: (Motion(shift_x=_pixels(-s, s), shift_y=_pixels(0, 0)), Tone()),
+        (1 / 16, 1 / 8, 1 / 4),
+        "{0:.0%} left",
+        "{0:.0%} right",
     ),
     "warp": (
         lambda s: (Motion(warp_x=_pair(s, 0), warp_y=_pair(0, s)), Tone()),
@@ -151,7 +165,8 @@ class _Explorer:
         self.number = w.IntSlider(min=1, max=len(pictures), description="picture")
         self.flip = w.Checkbox(description="flip", indent=False, layout=w.Layout(width="70px"))
         self.sliders = {
-            name: w.FloatSlider(min=0, max=end, step=end / 50, description=name) for name, end in _SLIDERS.items()
+            name: w.FloatSlider(min=0, max=end, step=_STEPS.get(name, 0.01), description=name)
+            for name, end in _SLIDERS.items()
         }
         self.erase = w.FloatSlider(min=0, max=1, step=0.05, description="erase")
         self.note, self.picture = w.HTML(), w.Image(format="png")
@@ -187,16 +202,22 @@ class _Explorer:
         self.draw()
 
     def customise(self, _: object = None) -> None:
-        """Leave the level that the sliders showed."""
-        if not self.setting:
+        """Leave the level that the sliders showed; a browser's echo of what was set is no change."""
+        if not self.setting and self._given() != self._of_level():
             self.level.value = CUSTOM
             self.draw()
 
     def strengths(self) -> Strengths:
         """Return what the controls say."""
-        given = {name: slider.value for name, slider in self.sliders.items()}
-        chosen = Strengths(**given) if self.level.value == CUSTOM else LEVELS[self.level.value]
+        chosen = Strengths(**self._given()) if self.level.value == CUSTOM else LEVELS[self.level.value]
         return replace(chosen, flip=self.flip.value, erase=self.erase.value)
+
+    def _given(self) -> dict[str, float]:
+        return {name: round(slider.value, 2) for name, slider in self.sliders.items()}
+
+    def _of_level(self) -> dict[str, float | None]:
+        level = LEVELS.get(self.level.value)
+        return {name: getattr(level, name, None) for name in self.sliders}
 
     def draw(self, _: object = None) -> None:
         """Show the picture and its variants."""

@@ -106,6 +106,16 @@ def test_a_moved_slider_is_a_choice_of_its_own(panel):
     assert found["lighting"].value == augment.LEVELS["light"].lighting
 
 
+@pytest.mark.parametrize("level", [name for name in augment.LEVELS if name not in augment.POLICIES])
+def test_a_browsers_rounding_does_not_leave_the_level(panel, level):
+    found = controls(panel)
+    found["augment"].value = level
+    for name in explorer._SLIDERS:
+        step = found[name].step
+        found[name].value = round(found[name].value / step) * step  # what the browser sends back
+    assert found["augment"].value == level
+
+
 def test_none_shows_the_same_picture_everywhere_until_a_part_is_added(panel):
     found = controls(panel)
     found["augment"].value = "none"
