@@ -13,7 +13,7 @@ help:  ## show what can be made
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	$(BIN)/python -m uv pip install --quiet --constraint constraints.txt --editable '.[serve,quality,dev,e2e]'
+	$(BIN)/python -m uv pip install --quiet --constraint constraints.txt --editable '.[serve,quality,track,dev,e2e]'
 	@touch $(READY)
 
 run: $(READY)  ## execute the seven notebooks on the built-in digits and print the report's path

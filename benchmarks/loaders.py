@@ -55,6 +55,7 @@ def ours(root: Path, size: int):
     from fastrec.preprocess import cache, splits
     from fastrec.run import Run
     from fastrec.train import loaders
+    from fastrec.train.recipe import Recipe
 
     run, source = Run("bench"), f"folder:{root}"
     began = time.perf_counter()
@@ -63,7 +64,7 @@ def ours(root: Path, size: int):
     run.write(SPLITS, split)
     cache.build(run, table, split, size)
     print(f"{len(table)} pictures decoded, checked and cached in {time.perf_counter() - began:.1f} s, once")
-    dls = loaders.load(run, 64, "light", flip=True)
+    dls = loaders.load(run, Recipe(flip=True))
     return lambda: measure.rate(lambda: sum(len(batch[0]) for batch in dls.train))
 
 

@@ -42,5 +42,10 @@ def report(
             f"  {name:28s} {statistics.median(values):10.{digits}f} {unit} "
             f"({min(values):.{digits}f} to {max(values):.{digits}f}, n={len(values)}){ratio}"
         )
+    machine(libraries)
+
+
+def machine(libraries: tuple[str, ...]) -> None:
+    """Print what was measured on, and with which versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     print(f"  {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {versions}")

@@ -21,7 +21,8 @@ from typing import Any
 from fastrec.files import FastrecError
 
 IDLE = 60  # seconds after which a child without work ends
-OFTEN = 0.1  # seconds after which a child gives away what it has
+OFTEN = 0.1  # seconds after which a child gives away what it has,
+BATCH = 32  # or results: few enough to stay in the processor's cache while they are finished
 
 
 @dataclass(frozen=True)
@@ -142,49 +143,66 @@ def serve(memory: int) -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
     _limit_memory(memory)
-    function: Callable[[Any], Any] = repr
-    seconds = 0.0
+    task = _Task()
     with suppress(EOFError):
         while True:
             _set_alarm(IDLE)
             message = pickle.load(inward)
             if isinstance(message, bytes):
-                answer, function, seconds = _set_up(message)
+                answer, task = _set_up(message)
                 answers: Iterable[Any] = [answer]
             else:
-                answers = _mapped(function, message, seconds)
+                answers = task.map(message)
             for answer in answers:
                 pickle.dump(answer, outward)
                 outward.flush()
 
 
-def _mapped(function: Callable[[Any], Any], items: list[Any], seconds: float) -> Iterator[list[tuple[bool, Any]]]:
-    """Map items and give the results away now and then: slow ones show progress, and survive what comes after."""
-    results, began = [], time.monotonic()
-    for place, item in enumerate(items, start=1):
-        results.append(_result(function, item, seconds))
-        if place == len(items) or time.monotonic() - began > OFTEN:
-            yield results
-            results, began = [], time.monotonic()
+@dataclass(frozen=True)
+class _Task:
+    """What a child does with items: see `fastrec.engine.map_items`."""
+
+    function: Callable[[Any], Any] = repr
+    seconds: float = 0.0
+    finish: Callable[[list[Any]], list[Any]] | None = None
+
+    def map(self, items: list[Any]) -> Iterator[list[tuple[bool, Any]]]:
+        """Map items and give the results away now and then: slow ones show progress, and survive what comes after."""
+        results, began = [], time.monotonic()
+        for place, item in enumerate(items, start=1):
+            results.append(self._result(item))
+            if place == len(items) or len(results) == BATCH or time.monotonic() - began > OFTEN:
+                yield self._finished(results)
+                results, began = [], time.monotonic()
+
+    def _result(self, item: Any) -> tuple[bool, Any]:
+        _set_alarm(self.seconds)
+        try:
+            return True, self.function(item)
+        except MemoryError:
+            return True, Lost("memory", "takes too much memory to decode: make it smaller")
+        except Exception as error:
+            return False, _sendable(error)
+        finally:
+            _set_alarm(0)
+
+    def _finished(self, results: list[tuple[bool, Any]]) -> list[tuple[bool, Any]]:
+        if self.finish is None:
+            return results
+        whole = [k for k, (good, value) in enumerate(results) if good and not isinstance(value, Lost)]
+        try:
+            for k, value in zip(whole, self.finish([results[k][1] for k in whole]), strict=True):
+                results[k] = (True, value)
+        except Exception as error:
+            results = [(False, _sendable(error))] * len(results)
+        return results
 
 
-def _set_up(message: bytes) -> tuple[Any, Callable[[Any], Any], float]:
+def _set_up(message: bytes) -> tuple[Any, _Task]:
     try:
-        return True, *pickle.loads(message)
+        return True, _Task(*pickle.loads(message))
     except Exception as error:
-        return FastrecError(f"{type(error).__name__}: {error}"), repr, 0.0
-
-
-def _result(function: Callable[[Any], Any], item: Any, seconds: float) -> tuple[bool, Any]:
-    _set_alarm(seconds)
-    try:
-        return True, function(item)
-    except MemoryError:
-        return True, Lost("memory", "takes too much memory to decode: make it smaller")
-    except Exception as error:
-        return False, _sendable(error)
-    finally:
-        _set_alarm(0)
+        return FastrecError(f"{type(error).__name__}: {error}"), _Task()
 
 
 def _sendable(error: Exception) -> Exception:

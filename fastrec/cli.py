@@ -78,6 +78,24 @@ def stages() -> None:
 
 
 @app.command()
+def models(
+    pattern: Annotated[str | None, typer.Argument(help="Names to list, such as 'resnet*'.")] = None,
+    size: Annotated[int, typer.Option("--size", min=8, max=2048, help="Side of the pictures in pixels.")] = 32,
+) -> None:
+    """Compare a short list of architectures on this machine; with a pattern, list all names that fit it."""
+    from fastrec.train import architectures, choosing
+
+    if pattern is None:
+        found = choosing.table(size).reset_index().astype(object)
+        _table(list(found.columns), found.where(found.notna(), "").astype(str).to_numpy().tolist())
+        return
+    names = architectures.architecture_names(pattern)
+    if not names:
+        architectures.check_name(pattern)
+    typer.echo("\n".join(names))
+
+
+@app.command()
 def status(name: RunName) -> None:
     """Show what is done, stale, interrupted or failed, and what would run next."""
     from fastrec.pipeline.settings import recorded

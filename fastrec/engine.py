@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 SECONDS = 30.0  # for one item
 MEMORY = 4 * 2**30  # address space of a child, in bytes: the largest picture that is decoded takes half of it
-CHUNK = 32  # most items sent together: few, since they are all tried again if one of them ends its child
+CHUNK = 256  # most items sent together: what is left of them is tried one by one if one of them ends its child
 PAYS = 8  # items for which it pays to start one more child
 
 
@@ -45,6 +45,8 @@ def map_items(
     processes: int | None = None,
     seconds: float = SECONDS,
     memory: int = MEMORY,
+    *,
+    finish: Callable[[list[Any]], list[Any]] | None = None,
 ) -> Generator[Result | Lost, None, None]:
     """Yield ``function(item)`` for each item, in the items' order, or `Lost` for one that ended its process.
 
@@ -60,6 +62,8 @@ def map_items(
         How many; None for one per processor.
     seconds, memory
         Limits of one item, and of one child in bytes.  Windows knows neither, macOS no memory limit.
+    finish
+        What takes several results at once, before they leave their child, and returns as many.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def map_items(
     """
     count = _children(len(items), processes)
     chunk = max(1, min(CHUNK, len(items) // (4 * max(1, count))))
-    task = _Task(pickle.dumps((function, seconds)), memory, items, chunk)
+    task = _Task(pickle.dumps((function, seconds, finish)), memory, items, chunk)
     threads = [threading.Thread(target=task.work, daemon=True) for _ in range(count)]
     try:
         for thread in threads:

@@ -49,6 +49,7 @@ class Folder:
 
 
 Artefact = Table | Record | Array | Folder
+ROWS = 2**13  # of a large table that are written together: more would take memory
 
 
 def load(artefact: Artefact, path: Path) -> Any:
@@ -100,6 +101,9 @@ def save(artefact: Table | Record, content: Any, path: Path) -> None:
 def _save_table(artefact: Table, frame: Any, path: Path) -> None:
     import pyarrow.parquet as pq
 
+    if isinstance(frame, pa.Table) and frame.schema == artefact.schema:
+        pq.write_table(frame, path, write_page_checksum=True, row_group_size=ROWS)
+        return
     missing = [name for name in artefact.schema.names if name not in frame.columns]
     if missing:
         raise FastrecError(f"{artefact.file} lacks the columns {', '.join(missing)}: add them before writing.")

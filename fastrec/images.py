@@ -15,12 +15,15 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
 from PIL import Image
 
+from fastrec import levels
 from fastrec.refusals import ImageError, refusal
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
@@ -56,6 +59,7 @@ _UPRIGHT = {  # what undoes an EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+statistics = levels.statistics
 _PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
@@ -77,13 +81,24 @@ class Picture:
     def warnings(self) -> tuple[str, ...]:
         """Say what had to be mended, and what looks odd."""
         step = max(1, min(self.image.size) // 64)  # a glance at some 64 x 64 points is enough
+        if _varied(self.image, 4 * step):
+            return self.mended
         points = self.pixels[::step, ::step]
-        # of each sixteenth point the deviation is at most four times that of all: most pictures need no closer look
         plain = points[::4, ::4, 0].std() < 4.0 and all(points[..., channel].std() < 1.0 for channel in range(3))
         return (*self.mended, "nearly constant") if plain else self.mended
 
 
-def read_bytes(path: Path) -> bytes:
+def _varied(image: Image.Image, step: int) -> bool:
+    """Say whether a few of the points ``step`` apart prove the deviation of them all to be at least 4."""
+    across, down = (len(range(0, extent, step)) for extent in image.size)
+    points: Any = image.load()
+    places = product(range(0, image.width, step * -(-across // 4)), range(0, image.height, step * -(-down // 4)))
+    levels = [points[place][0] for place in places]
+    mean = sum(levels) / len(levels)
+    return sum((level - mean) ** 2 for level in levels) > 17 * across * down  # their share of all squares
+
+
+def read_bytes(path: Path | str) -> bytes:
     """Read a regular file; links are not followed, FIFOs and devices are not opened.
 
     Raises
@@ -101,7 +116,8 @@ def read_bytes(path: Path) -> bytes:
             raise ImageError("not_a_file", "is not a regular file: name a picture")
         if status.st_size > MAX_BYTES:
             raise ImageError("too_many_bytes", f"has {status.st_size} bytes, over {MAX_BYTES}: make it smaller")
-        return Path(path).read_bytes()
+        with io.FileIO(path) as stream:
+            return stream.readall()
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read ({error.strerror}): check its path and mode") from error
 
@@ -267,34 +283,3 @@ def fitted(height: int, width: int, size: int) -> tuple[int, int]:
     """Return height and width of a picture whose longer side becomes ``size``, the other rounded, halves up."""
     longest = max(height, width)
     return tuple(max(1, (2 * side * size + longest) // (2 * longest)) for side in (height, width))  # type: ignore
-
-
-def statistics(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Measure what drifts when a camera, a lamp or a crop changes.
-
-    Parameters
-    ----------
-    pixels
-        uint8, (n, height, width, 3): resized pictures, so that live and reference ones compare.
-
-    Returns
-    -------
-    Per name an array (n,): ``brightness`` (mean luma after ITU-R BT.601, 0 to 1), ``contrast`` (its deviation),
-    ``sharpness`` (mean absolute step between neighbours), ``saturation`` (mean of max minus min channel).
-    """
-    parts = [_measure(pixels[start : start + 256]) for start in range(0, max(1, len(pixels)), 256)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _measure(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    red, green, blue = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))  # by channel: many times faster to add up
-    weights = np.array([0.299, 0.587, 0.114], np.float32) / np.float32(255)
-    luma = red * weights[0] + green * weights[1] + blue * weights[2]
-    down, across = np.abs(luma[:, 1:] - luma[:, :-1]), np.abs(luma[:, :, 1:] - luma[:, :, :-1])
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return {
-        "brightness": luma.mean((1, 2)),
-        "contrast": luma.std((1, 2)),
-        "sharpness": (down.mean((1, 2)) + across.mean((1, 2))) / 2,
-        "saturation": spread.mean((1, 2), dtype=np.float32) / np.float32(255),
-    }

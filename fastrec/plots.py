@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
 from PIL import Image
+
+from fastrec import channels
 
 INK, BLUE, ORANGE, GREEN, RED, GREY = "#22303c", "#2f6db3", "#e08a1e", "#3a8f5c", "#c2413b", "#9aa5b1"
 _STYLE: Any = {  # matplotlib types the names of its settings one by one
@@ -61,7 +63,7 @@ def plain(text: object, longest: int = 24) -> str:
 def image_grid(
     images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int = 8, colours: Sequence[str] = ()
 ) -> Figure:
-    """Draw uint8 pictures (height, width, 3) in rows, each under its title."""
+    """Draw uint8 pictures (height, width, 3 or 1) in rows, each under its title."""
     columns = min(columns, max(1, len(images)))
     rows = max(1, -(-len(images) // columns))
     height = rows * (1.15 if len(titles) else 1.0)
@@ -69,14 +71,14 @@ def image_grid(
         for axis in axes.flat:
             axis.axis("off")
         for k, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-            axis.imshow(image, interpolation="nearest")
+            axis.imshow(channels.expanded(image), interpolation="nearest")
             if k < len(titles):
                 axis.set_title(plain(titles[k], 18), fontsize=7, color=colours[k] if k < len(colours) else INK, pad=2)
         return figure
 
 
 def image_rows(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]]) -> Figure:
-    """Draw rows of uint8 pictures (height, width, 3): the row's name at the left, a title above each that has one."""
+    """Draw rows of uint8 pictures (height, width, 3 or 1): the row's name at the left, titles above."""
     columns = max((len(images) for _, images, _ in rows), default=1)
     with canvas(max(1, len(rows)), columns, (0.9 + columns * 0.76, len(rows) * 0.87), squeeze=False) as (figure, axes):
         for axis in axes.flat:
@@ -84,7 +86,7 @@ def image_rows(rows: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]]) 
         for line, (name, images, titles) in zip(axes, rows, strict=False):
             line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center", weight="bold")
             for k, (axis, image) in enumerate(zip(line, images, strict=False)):
-                axis.imshow(image, interpolation="nearest")
+                axis.imshow(channels.expanded(image), interpolation="nearest")
                 axis.set_title(titles[k] if k < len(titles) else "", fontsize=7, pad=2)
         return figure
 
@@ -124,16 +126,30 @@ def histograms(table: pd.DataFrame, columns: Sequence[str]) -> Figure:
 def history(table: pd.DataFrame) -> Figure:
     """Draw HISTORY: loss, accuracy and learning rate by epoch, train beside valid."""
     with canvas(1, 3, (9.0, 2.6)) as (figure, axes):
-        for axis, metric in zip(axes, ("loss", "accuracy"), strict=False):
-            for split, colour in (("train", GREY), ("valid", BLUE)):
-                axis.plot(table["epoch"], table[f"{split}_{metric}"], color=colour, label=split, marker=".")
-            axis.set_title(metric)
-            axis.legend(frameon=False)
+        _by_epoch(axes, table)
         axes[2].plot(table["epoch"], table["lr"], color=ORANGE, marker=".")
         axes[2].set_title("learning rate at the epoch's end")
-        for axis in axes:
-            axis.set_xlabel("epoch")
+        axes[2].set_xlabel("epoch")
         return figure
+
+
+def curves(table: pd.DataFrame) -> Figure:
+    """Draw HISTORY's loss and accuracy alone, smaller and several times faster than :func:`history`."""
+    with canvas(1, 2, (6.0, 2.1)) as (figure, axes):
+        figure.set_layout_engine(None)  # constrained takes half of the time
+        figure.subplots_adjust(left=0.08, right=0.99, bottom=0.2, top=0.88)
+        _by_epoch(axes, table)
+        return figure
+
+
+def _by_epoch(axes: Sequence[Axes], table: pd.DataFrame) -> None:
+    for axis, metric in zip(axes, ("loss", "accuracy"), strict=False):
+        for split, colour in (("train", GREY), ("valid", BLUE)):
+            axis.plot(table["epoch"], table[f"{split}_{metric}"], color=colour, label=split, marker=".")
+        axis.set_title(metric)
+        axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend(frameon=False)
 
 
 def confusion(
@@ -167,9 +183,9 @@ def _write_counts(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """Return a picture (height, width, 3) as the bytes of a PNG file."""
+    """Return a picture (height, width, 3 or 1) as the bytes of a PNG file."""
     stream = BytesIO()
-    Image.fromarray(np.asarray(pixels)).save(stream, "PNG")
+    Image.fromarray(np.ascontiguousarray(channels.expanded(pixels))).save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -53,6 +53,7 @@ class CacheInfo(Model):
     std: list[float]
     classes: list[str]
     multi_label: bool = False  # a picture may have several labels
+    channels: int = 3  # 1: grey, see fastrec.channels
 
 
 class Preprocessing(Model):
@@ -62,6 +63,7 @@ class Preprocessing(Model):
     resize: Resize
     mean: list[float]
     std: list[float]
+    channels: int = 3  # 1: grey, see fastrec.channels
 
 
 class BundleRecord(Model):

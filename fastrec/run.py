@@ -22,6 +22,7 @@ from fastrec.records import StageRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[1]
 _BYTES = "bytes:"
@@ -145,7 +146,7 @@ class Run:
         files.recover(path)
         return path.exists()
 
-    def write(self, artefact: Table | Record, content: pd.DataFrame | BaseModel) -> Path:
+    def write(self, artefact: Table | Record, content: pd.DataFrame | pa.Table | BaseModel) -> Path:
         """Write a table or record whole or not at all, after checking it against its schema."""
         with self.writing(artefact) as temporary:
             formats.save(artefact, content, temporary)

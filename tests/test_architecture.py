@@ -26,8 +26,8 @@ from fastrec.artefacts import STAGES, stage_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastrec"
-GROUND = {"artefacts", "bundle", "children", "engine", "files", "formats", "images", "labels", "plots"}
-GROUND |= {"provenance", "records", "refusals", "run"}
+GROUND = {"artefacts", "bundle", "channels", "children", "engine", "files", "formats", "images", "labels", "levels"}
+GROUND |= {"plots", "provenance", "records", "refusals", "run"}
 TOP = {"pipeline", "report", "cli", "doctor"}
 HOMES = {  # a heavy library and the places that may import it, as beginnings of paths below the package
     "fastai": ("train/", "collect/sources/named.py"),
@@ -40,6 +40,7 @@ HOMES = {  # a heavy library and the places that may import it, as beginnings of
     "optuna": ("tune/",),
     "cleanlab": ("collect/label_errors.py",),
     "ray": ("engine.py",),
+    "mlflow": ("train/tracking.py",),
     "onnx": ("deploy/",),
     "timm": ("train/",),
     "typer": ("cli.py",),

@@ -26,6 +26,7 @@ from fastrec.report.facts import gather
 from fastrec.report.pages import render_index
 from fastrec.run import Run
 from fastrec.train import learner, loaders
+from fastrec.train.recipe import Recipe
 
 CLASSES, N_BOOT = toy_multi.CLASSES, 100
 
@@ -86,7 +87,7 @@ def test_the_run_knows_that_it_is_multi_label_by_its_single_classes(run):
 def test_targets_are_indicators_and_a_batch_can_be_shown(run):
     import matplotlib.pyplot as plt
 
-    dls = loaders.load(run, 16)
+    dls = loaders.load(run, Recipe(batch_size=16))
     x, y = dls.valid.one_batch()
     assert (y.dtype.is_floating_point, tuple(y.shape)) == (True, (len(x), 3))
     table = run.read(SPLITS).set_index("row")

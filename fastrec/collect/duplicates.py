@@ -12,7 +12,7 @@ SIDE = 16  # of the thumbnails, in pixels
 BANDS = 8  # of 16 bits; two pictures meet if one band is equal
 WINDOW = 32  # neighbours of a picture in a band that are compared
 RELATIVE, ABSOLUTE = 0.2, 14.0  # largest root mean square difference: over the contrast, and in levels of 255
-CHUNK = 4096  # pictures or pairs compared at once
+CHUNK = 512  # pictures or pairs compared at once
 FLAT = 4.0  # contrast below which only nearly equal levels prove anything
 
 

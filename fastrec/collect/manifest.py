@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fastrec import engine
 from fastrec.artefacts import MANIFEST, REJECTED
 from fastrec.collect import decisions, duplicates
-from fastrec.collect.look import THUMBNAIL, look
+from fastrec.collect.look import THUMBNAIL, look, measured
 from fastrec.collect.seen import Memory
 from fastrec.collect.sources import Item
 from fastrec.files import FastrecError
 from fastrec.run import Run
+
+_FACTS = ["width", "height", "mode", "format", "bytes", "warnings"]
 
 
 def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -70,9 +75,20 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
     rejected = pd.DataFrame([*refused, *unfit, *repeated], columns=REJECTED.schema.names)
     rejected = rejected.sort_values("path", ignore_index=True)
     _check_classes(items, manifest, rejected)
-    shown = told.set_index("image_id")["thumbnail"].loc[manifest["image_id"]]
-    thumbnails = np.frombuffer(b"".join(shown), np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL, 3)
+    thumbnails = _thumbnails(told, manifest["image_id"])
+    del told  # the larger part of all memory
     return manifest, rejected, duplicates.pairs(list(manifest["image_id"]), thumbnails)
+
+
+def _thumbnails(told: pa.Table, image_ids: Iterable[str]) -> np.ndarray:
+    """Return the thumbnails of usable pictures: those of refused ones are null and take no room in the column."""
+    shown = told.select(["image_id", "thumbnail"]).filter(pc.is_valid(told["thumbnail"])).combine_chunks()
+    levels = np.frombuffer(b"" if not len(shown) else shown["thumbnail"].chunk(0).buffers()[2], np.uint8)
+    return levels.reshape(-1, THUMBNAIL, THUMBNAIL, 3)[_places(shown, image_ids).to_numpy()]
+
+
+def _places(told: pa.Table, image_ids: Iterable[str]) -> pa.Array:
+    return pc.index_in(pa.array(image_ids, pa.string()), value_set=told["image_id"].combine_chunks())
 
 
 def _looked(run: Run, items: Sequence[Item], memory: Memory) -> tuple[list[str | None], list[dict[str, str]]]:
@@ -81,13 +97,13 @@ def _looked(run: Run, items: Sequence[Item], memory: Memory) -> tuple[list[str |
     What a machine could not bear (``timeout``, ``memory``, ``crashed``) is not remembered: the next run tries again.
     """
     names: list[str | None] = [None] * len(items)
-    places: dict[Path, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for place, item in enumerate(items):
         if not item.problem:
-            places.setdefault(item.path, []).append(place)
-    jobs = [(str(path), tuple(items[place].box for place in here)) for path, here in places.items()]
+            places.setdefault(str(item.path), []).append(place)
+    jobs = [(path, tuple(items[place].box for place in here)) for path, here in places.items()]
     refusals = {place: item.problem for place, item in enumerate(items) if item.problem}
-    with closing(engine.map_items(partial(look, known=memory.known), jobs)) as found:
+    with closing(engine.map_items(partial(look, known=memory.known), jobs, finish=measured)) as found:
         for here, answer in zip(places.values(), engine.progress(found, len(jobs), "decode"), strict=True):
             if isinstance(answer, engine.Lost):
                 refusals |= dict.fromkeys(here, (answer.code, answer.message))
@@ -106,35 +122,40 @@ def _refusal(path: str, code: str, message: str) -> dict[str, str]:
 
 
 def _rows(
-    run: Run, items: Sequence[Item], names: Sequence[str | None], told: pd.DataFrame
+    run: Run, items: Sequence[Item], names: Sequence[str | None], told: pa.Table
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Join the items with what is known of their contents; return the usable ones and the refusals."""
     shorten = _shortener(run)
     kept = [(item, name) for item, name in zip(items, names, strict=True) if name is not None]
-    rows = pd.DataFrame(
-        {
-            "image_id": [name for _, name in kept],
-            "path": [shorten(item.path) for item, _ in kept],
-            "labels": [list(item.labels) for item, _ in kept],
-            "group": [item.group for item, _ in kept],
-            "split_hint": [item.split_hint for item, _ in kept],
-            "box": [list(item.box) if item.box else None for item, _ in kept],
-            "source": [item.source for item, _ in kept],
-        }
-    ).merge(told, on="image_id", how="left")
-    unfit = rows[rows["code"].notna()]
-    refused = [_refusal(*row) for row in zip(unfit["path"], unfit["code"], unfit["message"], strict=True)]
-    return rows[rows["code"].isna()][MANIFEST.schema.names], refused
+    facts = told.drop_columns("thumbnail").take(_places(told, [name for _, name in kept]))
+    codes, messages = facts["code"].to_pylist(), facts["message"].to_pylist()
+    refused = [
+        _refusal(shorten(item.path), code, message)
+        for (item, _), code, message in zip(kept, codes, messages, strict=True)
+        if code
+    ]
+    usable = [one for one, code in zip(kept, codes, strict=True) if not code]
+    rows = facts.filter(pc.is_null(facts["code"])).select(_FACTS).to_pandas()
+    rows["warnings"] = [list(notes) for notes in rows["warnings"]]
+    rows["image_id"] = [name for _, name in usable]
+    rows["path"] = [shorten(item.path) for item, _ in usable]
+    rows["labels"] = [list(item.labels) for item, _ in usable]
+    rows["group"] = [item.group for item, _ in usable]
+    rows["split_hint"] = [item.split_hint for item, _ in usable]
+    rows["box"] = [list(item.box) if item.box else None for item, _ in usable]
+    rows["source"] = [item.source for item, _ in usable]
+    return rows[MANIFEST.schema.names], refused
 
 
 def _shortener(run: Run) -> Callable[[Path], str]:
     """Return `Run.shorten`, faster for many files: it asks once for each folder."""
-    folders: dict[Path, str] = {}
+    folders: dict[str, str] = {}
 
     def shorten(path: Path) -> str:
-        folder = folders.get(path.parent) or folders.setdefault(path.parent, run.shorten(path.parent))
-        plain = path.name.isascii() and folder != "." and not folder.startswith("bytes:")
-        return f"{folder}/{path.name}" if plain else run.shorten(path)
+        above, _, name = str(path).rpartition(os.sep)
+        folder = folders.get(above) or folders.setdefault(above, run.shorten(path.parent))
+        plain = name.isascii() and folder != "." and not folder.startswith("bytes:")
+        return f"{folder}{os.sep}{name}" if plain else run.shorten(path)
 
     return shorten
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -11,6 +13,7 @@ import pandas as pd
 
 from fastrec import labels
 from fastrec.collect import duplicates
+from fastrec.engine import workers
 
 SAMPLE = 6000  # pictures that are asked, chosen by content
 CLASSES = 50  # the most frequent ones that are asked
@@ -56,7 +59,10 @@ def measure(manifest: pd.DataFrame, near: pd.DataFrame, seen: pd.DataFrame) -> p
     folds = _folds(asked)
     table = asked.join(seen.drop_duplicates("image_id").set_index("image_id")[MEASURED], on="image_id")
     table["aspect"] = table["width"] / table["height"]
-    return pd.DataFrame([{"cue": cue, **_judge(table, _features(table, cue), folds)} for cue in CUES], columns=COLUMNS)
+    truth = _Truth.of(table)
+    with ThreadPoolExecutor(workers()) as pool:  # trees grow without Python's lock
+        judged = pool.map(lambda cue: {"cue": cue, **_judge(truth, _features(table, cue), folds)}, CUES)
+        return pd.DataFrame(list(judged), columns=COLUMNS)
 
 
 def sentences(cues: pd.DataFrame) -> Iterator[tuple[str, float]]:
@@ -96,6 +102,7 @@ def _units(manifest: pd.DataFrame, near: pd.DataFrame) -> pd.Series:
     links = [near.loc[near["image_id"].isin(known) & near["other_id"].isin(known), ["image_id", "other_id"]]]
     for column in ("path", "group"):
         named = manifest[["image_id", column]].dropna()
+        named = named[named[column].duplicated(keep=False)]
         first = named.groupby(column)["image_id"].transform("first")
         links.append(pd.DataFrame({"image_id": named["image_id"], "other_id": first})[first != named["image_id"]])
     unit = duplicates.clusters(pd.concat(links, ignore_index=True))
@@ -129,26 +136,48 @@ def _name_features(table: pd.DataFrame) -> np.ndarray:
     spelt = "|".join(re.escape(name) for name in classes if not name.isdigit())
     if spelt:
         stems = stems.str.replace(rf"(?<![^\W\d_])(?:{spelt})(?![^\W\d_])", "", case=False, regex=True)
-    shapes = "^" + stems.str.replace(r"\d+", "0", regex=True) + extensions
+    shape, shapes = pd.factorize("^" + stems.str.replace(r"\d+", "0", regex=True) + extensions)
     pieces = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=128, lowercase=False, norm=None)
     counted = np.column_stack([stems.str.len(), stems.str.count(r"\d"), extensions.str.len()])
-    return np.hstack([pieces.transform(shapes).toarray(), counted])
+    return np.hstack([pieces.transform(shapes).toarray()[shape], counted])
 
 
-def _judge(table: pd.DataFrame, features: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, object]:
-    labels_, classes = pd.factorize(table["label"], sort=True)
-    chance = 1 / len(classes)
+@dataclass(frozen=True)
+class _Truth:
+    """The labels that cues are asked for, and how many independent pictures speak for each."""
+
+    classes: np.ndarray
+    label: np.ndarray  # of each picture, as a position in ``classes``
+    trials: np.ndarray  # of each class: the units that have a picture of it
+    others: np.ndarray  # the units that have one of another class
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> _Truth:
+        label, classes = pd.factorize(table["label"], sort=True)
+        pairs = pd.DataFrame({"unit": table["unit"], "label": label}).drop_duplicates()
+        alone = pairs[~pairs["unit"].duplicated(keep=False)]
+        trials, only = (np.bincount(rows["label"], minlength=len(classes)) for rows in (pairs, alone))
+        return cls(np.asarray(classes), label, trials, pairs["unit"].nunique() - only)
+
+
+def _judge(truth: _Truth, features: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, object]:
+    number = len(truth.classes)
+    chance = 1 / number
     features = features[:, ~np.isnan(features).all(0)]
     if (features == features[:1]).all():  # says the same of all pictures
         return {"accuracy": chance, "chance": chance, "low": 0.0, "verdict": "none", "apart": ""}
-    predicted = _predict(features, labels_, folds)
-    accuracy, low = _bound(predicted == labels_, labels_, table["unit"])
+    predicted = _predict(features, truth.label, folds)
+    images, named = (np.bincount(labels_, minlength=number) for labels_ in (truth.label, predicted[predicted >= 0]))
+    right = np.bincount(truth.label[predicted == truth.label], minlength=number)
+    accuracy, low = _bound(right / images, truth.trials)
     skill = (low - chance) / (1 - chance)
     verdict = "shortcut" if skill >= SKILL else "weak" if skill > 0 else "none"
     judged = {"accuracy": accuracy, "chance": chance, "low": low, "verdict": verdict, "apart": ""}
     if verdict != "shortcut":
-        for k, name in enumerate(classes):
-            accuracy, low = _bound((predicted == k) == (labels_ == k), labels_ == k, table["unit"])
+        others = len(truth.label) - images
+        for k, name in enumerate(truth.classes):
+            recall = np.array([(others[k] - named[k] + right[k]) / others[k], right[k] / images[k]])
+            accuracy, low = _bound(recall, np.array([truth.others[k], truth.trials[k]]))
             if 2 * low - 1 >= APART:
                 return {"accuracy": accuracy, "chance": 0.5, "low": low, "verdict": "shortcut", "apart": name}
     return judged
@@ -166,10 +195,8 @@ def _predict(features: np.ndarray, labels_: np.ndarray, folds: list[tuple[np.nda
     return predicted
 
 
-def _bound(right: np.ndarray, truth: np.ndarray, units: pd.Series) -> tuple[float, float]:
-    """Return the balanced accuracy and what it is at least, with one unit counted as one trial."""
-    told = pd.DataFrame({"right": right, "truth": truth, "unit": units.to_numpy()}).groupby("truth")
-    recall, trials = told["right"].mean(), told["unit"].nunique()
+def _bound(recall: np.ndarray, trials: np.ndarray) -> tuple[float, float]:
+    """Return the balanced accuracy and what it is at least, from the recall and the trials of each class."""
     cautious = (recall * trials + 1) / (trials + 2)  # Laplace: five of five are no certainty
     error = np.sqrt((cautious * (1 - cautious) / trials).sum()) / len(recall)
     return float(recall.mean()), max(0.0, float(cautious.mean() - DEVIATIONS * error))

@@ -38,7 +38,7 @@ def values(run: Run, bundle: Bundle, sha256: str) -> dict[str, str]:
         "parameters": f"{record.parameters:,}",
         "sha256": sha256,
         "size": str(record.preprocessing.size),
-        "resize": record.preprocessing.resize,
+        "resize": record.preprocessing.resize + (", in grey" if record.preprocessing.channels == 1 else ""),
         "temperature": f"{record.temperature:.3g}",
         "count": str(len(record.classes)),
         **(_SEVERAL if record.multi_label else _ONE),

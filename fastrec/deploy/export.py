@@ -11,83 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fastrec import images
+from fastrec import channels, images
 from fastrec.bundle import Bundle
+from fastrec.deploy import graph as graphs
 from fastrec.deploy.predictor import open_session
 from fastrec.files import FastrecError
-from fastrec.records import BundleRecord, Preprocessing
+from fastrec.records import BundleRecord
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
 
-FILE, INPUT, OUTPUT = "model.onnx", "image", "probabilities"
-OPSET, IR = 20, 10  # Resize with antialias and axes needs 18; 20 is what the exporter of torch 2.12 writes best
+FILE = "model.onnx"
 NETWORK_TOLERANCE = 1e-4  # the same pixels through torch and through ONNX: what is served
 # The picture itself, resized by Pillow for torch and by the graph for ONNX: Pillow rounds ties in double, onnxruntime
 # in single precision, so that up to a tenth of the pixels differ by one level where 32 pixels become 48 (measured:
 # 5e-3 on 300 photographs).  A wrong filter, cut or mean shifts far more than this.
 PICTURE_TOLERANCE = 5e-2
-
-# exclude_outside makes the borders equal to Pillow's; what torch exports without it is off by up to 17 levels.
-_PREPARE = """
-<ir_version: {ir}, opset_import: ["" : {opset}]>
-prepare (uint8[height, width, 3] {input}) => (float[1, 3, {size}, {size}] prepared)
-<int64[1] zero = {{0}}, int64[2] target = {{{size}, {size}}},
- float white = {{255.0}}, float[1, 3, 1, 1] mean = {{{mean}}}, float[1, 3, 1, 1] deviation = {{{std}}}>
-{{
-  {cut}
-  channels = Transpose <perm = [2, 0, 1]> (framed)
-  batch = Unsqueeze (channels, zero)
-  resized = Resize <mode = "linear", antialias = 1, exclude_outside = 1, axes = [2, 3],
-                    coordinate_transformation_mode = "half_pixel"> (batch, , , {sides})
-  {fill}levels = Cast <to = 1> ({filled})
-  scaled = Div (levels, white)
-  centred = Sub (scaled, mean)
-  prepared = Div (centred, deviation)
-}}
-"""
-_CUT = {
-    "squish": f"framed = Identity ({INPUT})",
-    "crop": f"""two = Constant <value_ints = [2]> ()
-  sides = Constant <value_ints = [0, 1]> ()
-  shape = Shape <start = 0, end = 2> ({INPUT})
-  side = ReduceMin <keepdims = 1> (shape)
-  slack = Sub (shape, side)
-  start = Div (slack, two)
-  end = Add (start, side)
-  framed = Slice ({INPUT}, start, end, sides)""",
-    # The integers of fastrec.images.fitted: a side becomes (2 * side * size + longest) / (2 * longest), at least 1.
-    "pad": f"""one = Constant <value_ints = [1]> ()
-  two = Constant <value_ints = [2]> ()
-  shape = Shape <start = 0, end = 2> ({INPUT})
-  longest = ReduceMax <keepdims = 1> (shape)
-  doubled = Mul (shape, two)
-  enlarged = Mul (doubled, target)
-  raised = Add (enlarged, longest)
-  divisor = Mul (longest, two)
-  divided = Div (raised, divisor)
-  fitted = Max (divided, one)
-  framed = Identity ({INPUT})""",
-}
-_FILL = f"""axes = Constant <value_ints = [2, 3]> ()
-  grey = Constant <value = uint8 {{{images.PADDING}}}> ()
-  free = Sub (target, fitted)
-  before = Div (free, two)
-  after = Sub (free, before)
-  widths = Concat <axis = 0> (before, after)
-  filled = Pad (resized, widths, grey, axes)
-  """
-_WHOLE = {"sides": "target", "fill": "", "filled": "resized"}  # nothing is left to fill
-_ANSWER = """
-<ir_version: {ir}, opset_import: ["" : {opset}]>
-answer (float[1, {classes}] logits) => (float[1, {classes}] {output})
-<float temperature = {{{temperature}}}>
-{{
-  tempered = Div (logits, temperature)
-  {output} = {link} (tempered)
-}}
-"""
 
 
 @dataclass(frozen=True)
@@ -119,8 +59,8 @@ def export(bundle: Bundle, folder: Path) -> Path:
 
     record = bundle.record
     body = compose.add_prefix(_network(restore(bundle), record), "network/")
-    graph = compose.merge_models(_prepare(record.preprocessing), body, [("prepared", "network/pixels")])
-    graph = compose.merge_models(graph, _answer(record), [("network/logits", "logits")])
+    graph = compose.merge_models(graphs.prepare(record.preprocessing), body, [("prepared", "network/pixels")])
+    graph = compose.merge_models(graph, graphs.answer(record), [("network/logits", "logits")])
     graph = _bare(graph)
     try:
         checker.check_model(graph, full_check=True)
@@ -135,7 +75,7 @@ def _network(network: nn.Module, record: BundleRecord) -> onnx.ModelProto:
     import torch
 
     size = record.preprocessing.size
-    example = torch.zeros(2, 3, size, size)  # of 2: an example of 1 would become a constant
+    example = torch.zeros(2, record.preprocessing.channels, size, size)  # of 2: an example of 1 would become a constant
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own deprecations
@@ -146,7 +86,7 @@ def _network(network: nn.Module, record: BundleRecord) -> onnx.ModelProto:
                 dynamic_shapes=({0: torch.export.Dim("n")},),
                 input_names=["pixels"],
                 output_names=["logits"],
-                opset_version=OPSET,
+                opset_version=graphs.OPSET,
                 external_data=False,
                 verbose=False,
             )
@@ -157,32 +97,6 @@ def _network(network: nn.Module, record: BundleRecord) -> onnx.ModelProto:
         ) from error
     assert program is not None
     return program.model_proto
-
-
-def _prepare(preprocessing: Preprocessing) -> onnx.ModelProto:
-    from onnx import parser
-
-    text = _PREPARE.format(
-        ir=IR,
-        opset=OPSET,
-        input=INPUT,
-        size=preprocessing.size,
-        mean=", ".join(map(repr, preprocessing.mean)),
-        std=", ".join(map(repr, preprocessing.std)),
-        cut=_CUT[preprocessing.resize],
-        **({"sides": "fitted", "fill": _FILL, "filled": "filled"} if preprocessing.resize == "pad" else _WHOLE),
-    )
-    return parser.parse_model(text)
-
-
-def _answer(record: BundleRecord) -> onnx.ModelProto:
-    from onnx import parser
-
-    link = "Sigmoid" if record.multi_label else "Softmax <axis = 1>"
-    text = _ANSWER.format(
-        ir=IR, opset=OPSET, classes=len(record.classes), output=OUTPUT, temperature=record.temperature, link=link
-    )
-    return parser.parse_model(text)
 
 
 def _bare(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -255,9 +169,11 @@ def parity(bundle: Bundle, path: Path, pictures: Iterable[np.ndarray]) -> Agreem
     session = open_session(path)
     seen, given = [], []
     for picture in pictures:
-        pixels = images.resize(picture, rule.size, rule.resize)
+        pixels = channels.reduced(images.resize(picture, rule.size, rule.resize), rule.channels)
         seen.append(pixels)
-        given.append([session.run([OUTPUT], {INPUT: each})[0][0] for each in (pixels, picture)])
+        given.append(
+            [session.run([graphs.OUTPUT], {graphs.INPUT: each})[0][0] for each in (channels.expanded(pixels), picture)]
+        )
     if not seen:
         raise FastrecError("parity needs pictures: give it some of the valid or test split.")
     expected = _torch_probabilities(bundle, np.stack(seen))
@@ -272,13 +188,13 @@ def parity(bundle: Bundle, path: Path, pictures: Iterable[np.ndarray]) -> Agreem
 
 
 def _torch_probabilities(bundle: Bundle, pixels: np.ndarray) -> np.ndarray:
-    """Return torch's probabilities (n, classes) for uint8 pixels (n, size, size, 3)."""
+    """Return torch's probabilities (n, classes) for uint8 pixels (n, size, size, channels)."""
     import torch
 
     from fastrec.train.architectures import restore
 
     record, network = bundle.record, restore(bundle)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (record.preprocessing.mean, record.preprocessing.std))
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (record.preprocessing.mean, record.preprocessing.std))
     link = torch.sigmoid if record.multi_label else torch.nn.Softmax(1)
     found = []
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from fastrec import __version__, files, provenance
 from fastrec import bundle as bundles
 from fastrec.artefacts import PACKAGE, stage_folder
 from fastrec.bundle import Bundle
-from fastrec.deploy import card, command, export, samples
+from fastrec.deploy import card, command, export, graph, samples
 from fastrec.deploy.predictor import MODEL, RECORD, SUMS, Predictor
 from fastrec.evaluate import predict
 from fastrec.files import FastrecError
@@ -84,8 +84,8 @@ def _record(bundle: Bundle, sha256: str, agreement: export.Agreement) -> dict[st
         "label": bundle.label,
         "run": bundle.record.run,
         "fastrec": __version__,
-        "input": export.INPUT,
-        "output": export.OUTPUT,
+        "input": graph.INPUT,
+        "output": graph.OUTPUT,
         "onnx_sha256": sha256,
         "parity": vars(agreement),
         "bundle": bundle.record.model_dump(mode="json"),

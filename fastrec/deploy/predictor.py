@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from fastrec import files, images, labels
+from fastrec import channels, files, images, labels
 from fastrec.files import FastrecError
 from fastrec.refusals import ImageError
 
@@ -83,6 +83,7 @@ class Predictor:
         self.thresholds: list[float] | None = bundle["thresholds"]
         self.size: int = bundle["preprocessing"]["size"]
         self.rule: str = bundle["preprocessing"]["resize"]
+        self.channels: int = bundle["preprocessing"].get("channels", 3)
         self.sha256: str = self.record["onnx_sha256"]
         self._session = open_session(self.folder / MODEL, threads)
 
@@ -97,9 +98,10 @@ class Predictor:
         start = time.perf_counter()
         picture = images.decode(data)
         # Resized here as in training: the statistics need it, and the graph leaves its own size untouched.
-        pixels = images.resize(picture.pixels, self.size, self.rule)
+        resized = images.resize(picture.image, self.size, self.rule)  # no copy of all its pixels
+        pixels = channels.expanded(channels.reduced(resized, self.channels))
         scores = self.scores(pixels)
-        height, width = picture.pixels.shape[:2]
+        width, height = picture.image.size
         measured = {name: float(values[0]) for name, values in images.statistics(pixels[None]).items()}
         (label,), (certainty,) = labels.answers(scores[None].astype(float), self.classes, self.thresholds)
         return Answer(

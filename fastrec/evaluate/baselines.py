@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from fastrec import engine, images
+from fastrec import channels, engine, images
 from fastrec.artefacts import CACHE, IMAGES, SPLITS
 from fastrec.evaluate import metrics
 from fastrec.evaluate.predict import split_rows
@@ -63,4 +63,4 @@ def _nearest(pixels: np.ndarray, train: pd.DataFrame, test: pd.DataFrame) -> np.
 
 def _thumbnails(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     side = min(SIDE, pixels.shape[1])
-    return np.stack([images.resize(pixels[row], side).ravel() for row in rows]).astype(np.float32)
+    return np.stack([images.resize(channels.expanded(pixels[row]), side).ravel() for row in rows]).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fastrec import bundle as bundles
-from fastrec import engine, images, labels
+from fastrec import channels, engine, images, labels
 from fastrec.artefacts import BUNDLE, CACHE, IMAGES, MANIFEST, PREDICTIONS, SPLITS
 from fastrec.bundle import Bundle
 from fastrec.files import FastrecError, checksum
@@ -105,9 +105,9 @@ def misfit(run: Run, record: BundleRecord) -> str:
     if record.data_sha256 != checksum(run.path(SPLITS)):
         return "was trained on another split, so it may have seen test images"
     cache: CacheInfo = run.read(CACHE)
-    made, wanted = (cache.size, cache.resize), (record.preprocessing.size, record.preprocessing.resize)
-    if made != wanted:
-        return f"expects images of {wanted[0]} pixels ({wanted[1]}), but the cache holds {made[0]} ({made[1]})"
+    wanted, told = record.preprocessing, "{0.size} pixels ({0.resize}, {0.channels} channels)".format
+    if (cache.size, cache.resize, cache.channels) != (wanted.size, wanted.resize, wanted.channels):
+        return f"expects images of {told(wanted)}, but the cache holds {told(cache)}"
     if (record.multi_label, record.classes) != (cache.multi_label, cache.classes):
         return "was trained for other classes"
     return ""
@@ -121,7 +121,7 @@ def probabilities(bundle: Bundle, pixels: np.ndarray, rows: np.ndarray, what: st
     bundle
         The model.
     pixels
-        uint8, (n, size, size, 3), may be memory-mapped.
+        uint8, (n, size, size, channels), may be memory-mapped.
     rows
         Which of them, in the order wanted.
     what
@@ -153,7 +153,7 @@ def _batch(network: nn.Module, record: BundleRecord, pixels: np.ndarray) -> np.n
     import torch
 
     done = record.preprocessing
-    mean, std = (torch.tensor(levels).view(1, 3, 1, 1) for levels in (done.mean, done.std))
+    mean, std = (torch.tensor(levels).view(1, -1, 1, 1) for levels in (done.mean, done.std))
     with torch.inference_mode():
         scaled = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 255.0
         logits = network((scaled - mean) / std).double() / record.temperature
@@ -162,7 +162,7 @@ def _batch(network: nn.Module, record: BundleRecord, pixels: np.ndarray) -> np.n
 
 def measured(pixels: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Return `fastrec.images.statistics` of the given cached pictures, measured in parts."""
-    parts = [images.statistics(pixels[part]) for part in _parts(rows)]
+    parts = [images.statistics(channels.expanded(pixels[part])) for part in _parts(rows)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fastrec import images, labels, plots
+from fastrec import channels, images, labels, plots
 from fastrec.artefacts import CACHE, IMAGES, SPLITS
 from fastrec.collect.controls import live
 from fastrec.evaluate import errors
@@ -26,7 +26,7 @@ def pictures(run: Run, predictions: pd.DataFrame) -> list[np.ndarray]:
     """Return the cached picture of each prediction, uint8 (size, size, 3)."""
     row = run.read(SPLITS).set_index("image_id")["row"]
     cached = run.read(IMAGES)
-    return [np.asarray(cached[row[image_id]]) for image_id in predictions["image_id"]]
+    return [channels.expanded(cached[row[image_id]]) for image_id in predictions["image_id"]]
 
 
 def grid(run: Run, predictions: pd.DataFrame, most: int = 24) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
 
-from fastrec import labels
+from fastrec import channels, labels
 from fastrec.artefacts import IMAGES, SPLITS
 from fastrec.bundle import Bundle
 from fastrec.evaluate.predict import measured, open_bundle, probabilities
@@ -84,9 +84,10 @@ def would_notice(
 
 
 def altered(pixels: np.ndarray, name: str, strength: float) -> np.ndarray:
-    """Return altered copies of pictures, uint8 (n, size, size, 3); any name but those of ALTERATIONS copies only."""
-    alter = ALTERATIONS.get(name, lambda image, _: image)
-    return np.stack([np.asarray(alter(Image.fromarray(picture), strength)) for picture in pixels])
+    """Alter copies of pictures, uint8 (n, size, size, channels); any name but those of ALTERATIONS copies only."""
+    alter, depth = ALTERATIONS.get(name, lambda image, _: image), pixels.shape[-1]
+    given = (Image.fromarray(np.ascontiguousarray(channels.expanded(picture))) for picture in pixels)
+    return np.stack([channels.reduced(np.asarray(alter(image, strength)), depth) for image in given])
 
 
 def _answered(bundle: Bundle, rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:

@@ -37,6 +37,8 @@ class Strengths:
         Degrees, to both sides.
     zoom
         Share by which a picture grows: 0.1 enlarges up to 1.1 times, about a random point.
+    shift
+        Share of the side by which a picture moves to all sides, in whole pixels; mirrored pixels fill what it uncovers.
     warp
         Share of half a side by which corners move apart: the picture is seen from the side.
     lighting
@@ -54,6 +56,7 @@ class Strengths:
 
     rotation: float = 0.0
     zoom: float = 0.0
+    shift: float = 0.0
     warp: float = 0.0
     lighting: float = 0.0
     colour: float = 0.0
@@ -67,6 +70,7 @@ LEVELS = {  # colour stays out of the lower ones: it tells some classes apart, s
     "light": Strengths(rotation=5, zoom=0.05, lighting=0.1),
     "medium": Strengths(rotation=10, zoom=0.1, lighting=0.2, warp=0.1),
     "strong": Strengths(rotation=20, zoom=0.25, lighting=0.4, warp=0.2, colour=0.2),
+    "shift": Strengths(shift=0.06),  # 2 of 32 pixels, the cheapest: with flips enough for many small photos
     "randaugment": Strengths(policy="randaugment"),
     "trivialaugment": Strengths(policy="trivialaugment"),
 }
@@ -100,7 +104,9 @@ class Augmentation:
 
     strengths: Strengths
 
-    def __call__(self, pixels: Tensor, finish: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    def __call__(
+        self, pixels: Tensor, finish: Callable[[Tensor], Tensor] | None = None, mirrored: Tensor | None = None
+    ) -> Tensor:
         """Return a varied batch of levels 0 to 1.
 
         Parameters
@@ -109,25 +115,35 @@ class Augmentation:
             (n, 3, side, side), uint8 levels or float levels 0 to 1; left as they are.
         finish
             What is done last to each part of the batch, in place, such as normalising.
+        mirrored
+            Which pictures a flip mirrors, bool (n,); else each has its own draw.
 
         Returns
         -------
         float32, (n, 3, side, side), channels last in memory.
         """
-        motion, tone = self._motion(len(pixels)), self._tone(len(pixels))
+        motion, tone = self._motion(len(pixels), pixels.shape[-1], mirrored), self._tone(len(pixels))
         boxes = tones.rectangles(len(pixels), self.strengths.erase, pixels.shape[-1])
         if self.strengths.policy:
             pixels = by_groups(pixels, policy(self.strengths.policy))
         return apply(pixels, motion, tone, boxes, finish)
 
-    def _motion(self, n: int) -> Motion:
+    def _motion(self, n: int, side: int, mirrored: Tensor | None) -> Motion:
         s = self.strengths
-        flip = 1 - 2 * torch.empty(n).bernoulli_(0.5) if s.flip else None
+        hit = torch.empty(n).bernoulli_(0.5) if s.flip and mirrored is None else mirrored
+        flip = 1 - 2 * hit.float() if s.flip and hit is not None else None
         degrees = _some(n, -s.rotation, s.rotation) if s.rotation else None
         zoom = _some(n, 1.0, 1.0 + s.zoom, 1.0) if s.zoom else None
         across, down = (torch.rand(n), torch.rand(n)) if s.zoom else (None, None)
         x, y = (_some(n, -s.warp, s.warp), _some(n, -s.warp, s.warp)) if s.warp else (None, None)
-        return Motion(flip, degrees, zoom, across, down, x, y)
+        return Motion(flip, degrees, zoom, across, down, x, y, *self._shifts(n, side))
+
+    def _shifts(self, n: int, side: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        if not self.strengths.shift:
+            return None, None
+        most = max(1, round(self.strengths.shift * side))
+        across, down = torch.randint(-most, most + 1, (2, n)) / side
+        return across, down
 
     def _tone(self, n: int) -> Tone:
         light, colour = self.strengths.lighting, self.strengths.colour
@@ -157,9 +173,10 @@ def apply(
 ) -> Tensor:
     """Do what was drawn, a few pictures at a time; in and out as in :meth:`Augmentation.__call__`."""
     count, device = len(pixels), pixels.device
-    if motion.flip is not None and not motion.resamples:
-        pixels, motion = _mirror(pixels, motion.flip.to(device) < 0), Motion()
+    if motion.shift_x is not None or (motion.flip is not None and not motion.resamples):
+        pixels, motion = warping.slide(pixels, motion), replace(motion, flip=None, shift_x=None, shift_y=None)
     at_once = count if device.type == "cuda" else max(1, _PART // pixels[0].numel())
+    tone = tone if pixels.shape[1] == 3 else replace(tone, saturation=None, hue=None)  # grey has no colour to vary
     steps = _steps(motion, tone, count, device)
     made = torch.empty_like(pixels, dtype=torch.float32, memory_format=torch.channels_last)
     for start in range(0, count, at_once):
@@ -192,16 +209,12 @@ def _unit(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels.clone()
 
 
-def _mirror(pixels: Tensor, hit: Tensor) -> Tensor:
-    return torch.where(hit.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
-
-
 def policy(name: str, **options: Any) -> Callable[[Tensor], Tensor]:
     """Return torchvision's automatic policy of a name; what it uncovers is grey."""
     from torchvision.transforms import v2
 
     made: Any = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide}[name]
-    return made(interpolation=v2.InterpolationMode.BILINEAR, fill=[float(PADDING)] * 3, **options)
+    return made(interpolation=v2.InterpolationMode.BILINEAR, fill=float(PADDING), **options)
 
 
 def by_groups(pixels: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:

@@ -51,8 +51,8 @@ _EXTREMES: dict[str, Row] = {
         "{1:.2f}× at ↘",
     ),
     "shift": (
-        lambda s: (Motion(shift_x=_pixels(-s, s), shift_y=_pixels(0, 0)), Tone()),
-        (1 / 16, 1 / 8, 1 / 4),
+        lambda s: (Motion(shift_x=_pair(-s, s), shift_y=_pair(0, 0)), Tone()),
+        (0.06, 0.12, 0.24),
         "{0:.0%} left",
         "{0:.0%} right",
     ),
@@ -212,10 +212,10 @@ class _Explorer:
         chosen = Strengths(**self._given()) if self.level.value == CUSTOM else LEVELS[self.level.value]
         return replace(chosen, flip=self.flip.value, erase=self.erase.value)
 
-    def _given(self) -> dict[str, float]:
+    def _given(self) -> dict[str, Any]:
         return {name: round(slider.value, 2) for name, slider in self.sliders.items()}
 
-    def _of_level(self) -> dict[str, float | None]:
+    def _of_level(self) -> dict[str, Any]:
         level = LEVELS.get(self.level.value)
         return {name: getattr(level, name, None) for name in self.sliders}
 

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from fastrec import images
+from fastrec import channels, images
 from fastrec.collect.look import identity
 from fastrec.files import FastrecError
 
@@ -25,8 +30,16 @@ STAMP = 64  # bytes of a row's two sha256
 Job = tuple[int, bytes, str, str, tuple[float, ...] | None]  # row, key, path, image_id, box
 
 
+class Work(NamedTuple):
+    """A row that is wanted: what it shows, whether it is there, and whether its levels count."""
+
+    job: Job
+    filled: bool
+    counted: bool
+
+
 def key(image_id: str, size: int, rule: str, decoder: str) -> bytes:
-    """Return what tells a row's content: with equal keys, pixels are equal."""
+    """Return what tells a row's content: with equal keys and channels, pixels are equal."""
     return hashlib.sha256(f"{image_id} {size} {rule} {decoder}".encode()).digest()
 
 
@@ -44,17 +57,17 @@ class Layout:
     """
 
     path: Path
-    size: int  # side of a row's picture in pixels
+    shape: tuple[int, int, int]  # of a row's picture: height, width, channels
     first: int  # where the first row begins, in bytes
     stamps: int  # where the first stamp begins
     end: int
 
     @classmethod
-    def of(cls, path: Path, count: int, size: int) -> Layout:
+    def of(cls, path: Path, count: int, shape: tuple[int, int, int]) -> Layout:
         """Lay out a file of ``count`` rows."""
-        first = len(_header(count, size, size, 3))
-        stamps = first + count * size * size * 3 + len(_header(count, STAMP))
-        return cls(path, size, first, stamps, stamps + count * STAMP)
+        first = len(_header(count, *shape))
+        stamps = first + count * math.prod(shape) + len(_header(count, STAMP))
+        return cls(path, shape, first, stamps, stamps + count * STAMP)
 
     def reserve(self, count: int) -> None:
         """Make the file with all its room on the disk; one that is there already keeps its rows.
@@ -74,24 +87,33 @@ class Layout:
                 os.ftruncate(descriptor, self.end)
             tail = _header(count, STAMP)
             os.pwrite(descriptor, tail, self.stamps - len(tail))
-            os.pwrite(descriptor, _header(count, self.size, self.size, 3), 0)
+            os.pwrite(descriptor, _header(count, *self.shape), 0)
         except OSError:
             self.path.unlink()
             raise
         finally:
             os.close(descriptor)
 
-    def put(self, row: int, content: bytes, pixels: np.ndarray) -> None:
-        """Write a row and its stamp; ``content`` is its key."""
-        data = pixels.tobytes()
-        descriptor = os.open(self.path, os.O_WRONLY)  # anew for each row: the path may be another file by now
+    def put(self, row: int, contents: Sequence[bytes], pixels: Sequence[bytes]) -> None:
+        """Write rows that follow each other, from ``row`` on, and their stamps; ``contents`` are their keys."""
+        stamps = b"".join(key + hashlib.sha256(data).digest() for key, data in zip(contents, pixels, strict=True))
+        data = b"".join(pixels)
+        descriptor = os.open(self.path, os.O_WRONLY)  # anew each time: the path may be another file by now
         try:
-            written = os.pwrite(descriptor, data, self.first + row * len(data))
-            written += os.pwrite(descriptor, content + hashlib.sha256(data).digest(), self.stamps + row * STAMP)
+            written = os.pwrite(descriptor, data, self.first + row * math.prod(self.shape))
+            written += os.pwrite(descriptor, stamps, self.stamps + row * STAMP)
         finally:
             os.close(descriptor)
-        if written != len(data) + STAMP:
+        if written != len(data) + len(stamps):
             raise OSError(f"No space left for row {row} of {self.path}")
+
+    def get(self, row: int) -> bytes:
+        """Read a row's pixels."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            return os.pread(descriptor, math.prod(self.shape), self.first + row * math.prod(self.shape))
+        finally:
+            os.close(descriptor)
 
 
 class Earlier:
@@ -101,11 +123,11 @@ class Earlier:
     ----------
     path
         A file that may be missing, of an older make or damaged: then it has no rows.
-    size
-        Side of the pictures that are wanted.
+    shape
+        Of the pictures that are wanted.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
         self.path, self._places = path, dict[bytes, int]()
         try:
             pixels = np.lib.format.open_memmap(path, mode="r")
@@ -114,7 +136,7 @@ class Earlier:
                 stamps = np.load(stream)
         except (OSError, ValueError, EOFError):
             return
-        if pixels.shape[1:] == (size, size, 3) and pixels.dtype == np.uint8 and stamps.shape == (len(pixels), STAMP):
+        if pixels.shape[1:] == shape and pixels.dtype == np.uint8 and stamps.shape == (len(pixels), STAMP):
             self._pixels, self._stamps = pixels, stamps
             self._places = {stamp[:32].tobytes(): row for row, stamp in enumerate(stamps)}
 
@@ -127,8 +149,8 @@ class Earlier:
         return (row, pixels) if whole else None
 
 
-def fill(work: tuple[Job, bool], layout: Layout, rule: str) -> None:
-    """Decode a picture, bring it to size by ``rule`` and write it into its row, unless it is there.
+def fill(work: Work, layout: Layout, rule: str) -> tuple[Work, bytes]:
+    """Decode a picture and bring it to size by ``rule``, or take the row that is there.
 
     The file is read in any case: that it still is the one that collect saw holds for all rows.
 
@@ -137,15 +159,41 @@ def fill(work: tuple[Job, bool], layout: Layout, rule: str) -> None:
     FastrecError
         If the file is not the one that collect saw.
     """
-    (row, content, path, expected, box), filled = work
+    _, _, path, expected, box = work.job
     try:
-        data = images.read_bytes(Path(path))
+        data = images.read_bytes(path)
         if identity(data, box) != expected:
             raise FastrecError(f"{path} changed after collect saw it: run notebooks/01_collect.ipynb again.")
-        if filled:
-            return
+        if work.filled:
+            return work, layout.get(work.job[0]) if work.counted else b""
         picture = images.decode(data)
-        pixels = images.resize(picture.image if box is None else images.crop(picture.pixels, box), layout.size, rule)
+        whole = picture.image if box is None else images.crop(picture.pixels, box)
+        pixels = channels.reduced(images.resize(whole, layout.shape[0], rule), layout.shape[2])
     except images.ImageError as error:
         raise FastrecError(f"{path} {error}; it was usable before: run notebooks/01_collect.ipynb again.") from error
-    layout.put(row, content, pixels)
+    return work, pixels.tobytes()
+
+
+def store(answers: Sequence[tuple[Work, bytes]], layout: Layout) -> list[np.ndarray | None]:
+    """Write what `fill` made into its rows, those that follow each other at once; return their `levels`.
+
+    They are counted together: the first answer holds them, the others are None.
+    """
+    new = [(work.job, pixels) for work, pixels in answers if not work.filled]
+    for _, run in groupby(enumerate(new), lambda place: place[1][0][0] - place[0]):
+        jobs, pixels = zip(*(one for _, one in run), strict=True)
+        layout.put(jobs[0][0], [job[1] for job in jobs], pixels)
+    counted = b"".join(pixels for work, pixels in answers if work.counted)
+    return [levels(counted, layout.shape) if place == 0 else None for place in range(len(answers))]
+
+
+def levels(pixels: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """Count how often each of the 256 levels occurs in each channel: by Pillow many times faster than by NumPy.
+
+    Returns int64, (channels, 256).
+    """
+    _, width, depth = shape
+    if not pixels:
+        return np.zeros((depth, 256), np.int64)
+    lines = Image.frombytes("L" if depth == 1 else "RGB", (width, len(pixels) // (width * depth)), pixels)
+    return np.reshape(lines.histogram(), (depth, 256))

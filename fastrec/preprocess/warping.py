@@ -1,4 +1,4 @@
-"""Where pixels go: rotation, flip, zoom and perspective of a whole batch, in one resampling."""
+"""Where pixels go: flips and shifts of whole pixels; rotation, zoom and perspective of a batch in one resampling."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Motion:
         The factor, and the point that stays where it is: 0 is the left or upper border, 1 the other.
     warp_x, warp_y
         How far the corners go apart, in halves of the side: the picture is seen from the side.
+    shift_x, shift_y
+        Shares of the side by which it moves right and down, before all else, rounded to whole pixels; below 1.
     """
 
     flip: Tensor | None = None
@@ -33,6 +35,8 @@ class Motion:
     down: Tensor | None = None
     warp_x: Tensor | None = None
     warp_y: Tensor | None = None
+    shift_x: Tensor | None = None
+    shift_y: Tensor | None = None
 
     @property
     def resamples(self) -> bool:
@@ -51,6 +55,36 @@ class Motion:
         if self.warp_x is not None and self.warp_y is not None:
             found = _perspective(self.warp_x.numpy(), self.warp_y.numpy()) @ found
         return torch.from_numpy(found)
+
+
+def slide(pixels: Tensor, motion: Motion) -> Tensor:
+    """Flip and shift by whole pixels, without loss; the picture mirrored at its border fills what is uncovered.
+
+    Parameters
+    ----------
+    pixels
+        Of any type, (n, channels, side, side); left as they are.  The result is channels last in memory.
+    motion
+        Its ``flip``, ``shift_x`` and ``shift_y`` alone are done.
+    """
+    (count, channels, side), device = pixels.shape[:3], pixels.device
+    rows = _sources(motion.shift_y, count, side).to(device)
+    columns = _sources(motion.shift_x, count, side).to(device)
+    if motion.flip is not None:
+        columns = torch.where(motion.flip.to(device).view(-1, 1) < 0, columns.flip(1), columns)
+    pictures = torch.arange(count, device=device).view(-1, 1, 1)
+    places = (pictures * side + rows.unsqueeze(2)) * side + columns.unsqueeze(1)
+    moved = pixels.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, places.flatten())
+    return moved.view(count, side, side, channels).permute(0, 3, 1, 2)
+
+
+def _sources(shift: Tensor | None, count: int, side: int) -> Tensor:
+    """Return (n, side): from which place along a side each place of the result comes."""
+    places = torch.arange(side).expand(count, side)
+    if shift is None:
+        return places
+    places = (places - (shift * side).round().long().view(-1, 1)).abs()
+    return torch.where(places < side, places, 2 * (side - 1) - places)
 
 
 def _unmoved(n: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 
 import torch
 from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
 
 from fastrec import files
 from fastrec.files import FastrecError
@@ -14,19 +15,34 @@ LISTED = "bad_batch.txt"  # below the learner's folder: the pictures of the step
 
 
 class StopAtNaN(Callback):
-    """End training at the first step whose loss or gradient is not finite; the weights stay the last finite ones."""
+    """End training at the first step whose loss or gradient is not finite; the weights stay the last finite ones.
+
+    Parameters
+    ----------
+    clip
+        The largest norm of all gradients together; longer ones are shortened to it (Pascanu et al. 2013,
+        https://arxiv.org/abs/1211.5063).  0 leaves them.
+    """
+
+    order = MixedPrecision.order + 1  # gradients have their own scale again, and those of several batches are added
+
+    def __init__(self, clip: float = 0.0) -> None:
+        self.clip = clip
 
     def after_loss(self) -> None:
         """Check the loss before anything is made of it."""
-        loss = self.loss.detach().item()
+        loss = self.learn.loss.item()
         if self.training and not math.isfinite(loss):
             self._stop(f"the loss became {loss}")
 
     def before_step(self) -> None:
-        """Check the gradients before they reach the weights."""
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        if not math.isfinite(torch.nn.utils.get_total_norm(gradients).item()):
+        """Check the gradients before they reach the weights, and clip them."""
+        weights = [one for group in self.opt.param_lists for one in group if one.grad is not None]
+        norm = torch.nn.utils.get_total_norm([one.grad for one in weights])
+        if not math.isfinite(norm.item()):
             self._stop("the gradient became infinite")
+        if self.clip:
+            torch.nn.utils.clip_grads_with_norm_(weights, self.clip, norm)
 
     def _stop(self, what: str) -> None:
         if hasattr(self.learn, "lr_finder"):  # which goes on until the loss explodes, and undoes it

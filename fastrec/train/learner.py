@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from fastai.callback.channelslast import ChannelsLast
+from fastai.callback.core import Callback
 from fastai.callback.schedule import SuggestionMethod
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
-from fastai.losses import CrossEntropyLossFlat
-from fastai.metrics import F1Score, accuracy
 from fastai.torch_core import set_seed
 
 from fastrec import bundle, files
 from fastrec.artefacts import BUNDLE, CACHE, IMAGES, SPLITS, stage_folder
 from fastrec.records import BundleRecord, Preprocessing
 from fastrec.run import Run
-from fastrec.train import architectures, multilabel
+from fastrec.train import (
+    architectures,
+    autoencoder,
+    hardware,
+    losses,
+    mix,
+    multilabel,
+    optimizers,
+    resizing,
+    whitening,
+)
+from fastrec.train.accumulation import Accumulate
 from fastrec.train.checkpoints import Checkpoints
+from fastrec.train.ema import Average
+from fastrec.train.figures import Accuracy, MacroF1
 from fastrec.train.finite import StopAtNaN
 from fastrec.train.history import History
-from fastrec.train.multilabel import SmoothedBCE
-from fastrec.train.pretrained import start_from
+from fastrec.train.keeping import LowestLoss
+from fastrec.train.pretrained import FRESH, start_from
 from fastrec.train.recipe import Recipe
 from fastrec.train.resume import ExactLearner
 
@@ -37,31 +50,51 @@ def create(dls: DataLoaders, recipe: Recipe) -> ExactLearner:
     recipe
         See `fastrec.train.architectures.build` and `fastrec.train.pretrained.start_from` for the network.
     """
+    recipe = replace(recipe, pretrained=autoencoder.source(dls, recipe))
     set_seed(recipe.seed, reproducible=True)
-    network, options, start = _network(recipe, len(dls.vocab), dls.size)
+    network, options, start = _network(recipe, dls)
     learn = ExactLearner(
         dls,
         network,
-        loss_func=(SmoothedBCE if dls.multi_label else CrossEntropyLossFlat)(label_smoothing=recipe.label_smoothing),
+        loss_func=losses.choose(recipe, dls),
         metrics=[multilabel.accuracy, multilabel.macro_f1(len(dls.vocab))]
         if dls.multi_label
-        else [accuracy, F1Score(average="macro")],
-        splitter=architectures.head_parameters,
+        else [Accuracy(), MacroF1()],
+        opt_func=optimizers.named(recipe.optimizer),
+        splitter=architectures.layer_groups,
         wd=recipe.weight_decay,
-        cbs=[ChannelsLast(), StopAtNaN(), History()],
+        cbs=_callbacks(recipe, network, dls),
         path=dls.path,
     )
+    if recipe.compiled:
+        hardware.compile_network(network, dls.device)
     learn.recorder.train_metrics = True
     learn.architecture, learn.architecture_options, learn.start = recipe.architecture, options, start
     return learn
 
 
-def _network(recipe: Recipe, classes: int, size: int) -> tuple[torch.nn.Module, dict[str, Any], str]:
+def _callbacks(recipe: Recipe, network: torch.nn.Module, dls: DataLoaders) -> list[Callback]:
+    found = [ChannelsLast(), StopAtNaN(recipe.clip), History()]
+    found += [*mix.callbacks(recipe), *resizing.callbacks(recipe, network, dls)]
+    if recipe.accumulate > 1:
+        found.append(Accumulate(recipe.accumulate))
+    if recipe.precision == "mixed":
+        found += hardware.mixed(dls.device)
+    if recipe.keep == "average":
+        found.append(Average())
+    if recipe.keep == "best" or recipe.patience:
+        found.append(LowestLoss(recipe.keep == "best", recipe.patience))
+    return found
+
+
+def _network(recipe: Recipe, dls: DataLoaders) -> tuple[torch.nn.Module, dict[str, Any], str]:
     """Return the network, the options that rebuild it, and a sentence on its weights."""
-    options = architectures.sized(recipe.architecture, size, recipe.options)
-    network = architectures.build(recipe.architecture, classes, **options)
-    architectures.check_size(network, recipe.architecture, size)
-    return network, options, start_from(network, recipe.architecture, recipe.pretrained)
+    options = architectures.sized(recipe.architecture, dls.size, recipe.options, dls.channels)
+    network = architectures.build(recipe.architecture, len(dls.vocab), **options)
+    architectures.check_size(network, recipe.architecture, dls.size, dls.channels)
+    if recipe.pretrained == FRESH:
+        whitening.show(network, dls)
+    return network, options, start_from(network, recipe.architecture, recipe.pretrained, list(dls.vocab), options)
 
 
 def keep_checkpoints(run: Run, learn: ExactLearner, every: int) -> None:
@@ -113,7 +146,9 @@ def save(run: Run, learn: ExactLearner, name: str, stage: str) -> BundleRecord:
             architecture=learn.architecture,
             architecture_options=learn.architecture_options,
             classes=info.classes,
-            preprocessing=Preprocessing(size=info.size, resize=info.resize, mean=info.mean, std=info.std),
+            preprocessing=Preprocessing(
+                size=info.size, resize=info.resize, mean=info.mean, std=info.std, channels=info.channels
+            ),
             parameters=architectures.parameter_count(learn.model),
             multi_label=info.multi_label,
             thresholds=thresholds,
@@ -125,13 +160,13 @@ def save(run: Run, learn: ExactLearner, name: str, stage: str) -> BundleRecord:
     return record
 
 
-def summary(network: torch.nn.Module, size: int) -> dict[str, Any]:
+def summary(network: torch.nn.Module, size: int, channels: int = 3) -> dict[str, Any]:
     """Describe a network: weights, bytes, and milliseconds of one forward pass of one image on this machine."""
     import timeit
 
     count = architectures.parameter_count(network)
     network.eval()
-    image = torch.zeros(1, 3, size, size, device=next(network.parameters()).device)
+    image = torch.zeros(1, channels, size, size, device=next(network.parameters()).device)
     with torch.inference_mode():
         network(image)
         spent = min(timeit.repeat(lambda: network(image), number=3, repeat=5)) / 3

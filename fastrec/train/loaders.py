@@ -23,13 +23,15 @@ from fastrec.preprocess import augment as augmentation
 from fastrec.preprocess.splits import rows
 from fastrec.records import CacheInfo
 from fastrec.run import Run
+from fastrec.train import balance
 from fastrec.train.prepare import Prepare
+from fastrec.train.recipe import Recipe
 
 Target: TypeAlias = TensorCategory | TensorMultiCategory
 
 
 class CachedImages:
-    """The rows of one split: images as uint8 tensors (3, h, w), their labels as class numbers or indicators."""
+    """The rows of one split: images as uint8 tensors (channels, h, w), labels as class numbers or indicators."""
 
     def __init__(
         self, images: np.ndarray, rows: np.ndarray, targets: np.ndarray, classes: list[str], split: int
@@ -55,7 +57,7 @@ class CachedImages:
     def decode(self, sample: tuple[Any, ...], full: bool = True) -> tuple[Any, ...]:
         """Give fastai's ``show_batch`` the class name behind a class number, or the names behind indicators."""
         image, *target = sample
-        return (image, *(self._named(one) for one in target))
+        return (image.expand(3, -1, -1), *(self._named(one) for one in target))  # matplotlib would colour a grey one
 
     def _named(self, target: torch.Tensor) -> Category | MultiCategory:
         if self.kind is TensorCategory:
@@ -73,27 +75,41 @@ class CacheLoader(TfmdDL):
 
     latest = np.array([], int)  # cache rows of the batch given last
     seed, round, start = 0, (0, 0), 0  # start: the first step to give, those before it were done already
+    chances: list[float] | None = None  # with which pictures are drawn; None shows each once an epoch
+    prepare: Prepare | None = None  # what makes the batches ready; it is told which pictures to mirror
 
     def get_idxs(self) -> list[int]:
         """Return the pictures in the order of this epoch."""
-        places = list(range(self.n))
-        return random.Random(f"{self.seed} {self.round}").sample(places, self.n) if self.shuffle else places
+        places, draw = range(self.n), random.Random(f"{self.seed} {self.round}")
+        if not self.shuffle:
+            return list(places)
+        return draw.sample(places, self.n) if self.chances is None else draw.choices(places, self.chances, k=self.n)
+
+    def mirrored(self) -> np.ndarray:
+        """Return which pictures this epoch shows mirrored: a random half, and in the next epoch the others.
+
+        So two epochs show both sides of every picture (Jordan 2024, https://arxiv.org/abs/2404.00498).
+        """
+        half = np.random.default_rng(_number(f"{self.seed} mirrored")).random(self.n) < 0.5
+        return np.logical_xor(half, sum(self.round) % 2 == 1)
 
     def create_batches(self, samps: Iterable[int]) -> Iterator[tuple[TensorImage, Target]]:
         """Yield batches of the sampled indices; the last one may be smaller unless ``drop_last``."""
-        samples, step = iter(samps), 0
+        samples, step, mirrored = iter(samps), 0, self.mirrored()
         while indices := list(itertools.islice(samples, self.bs)):
             if step >= self.start and (len(indices) == self.bs or not self.drop_last):
                 if self.shuffle:
                     _reseed(f"{self.seed} {self.round} {step}", self.device)
                 self.latest = self.dataset.rows[indices]
+                if self.prepare is not None and self.chances is None:  # drawn twice, a picture shall not look the same
+                    self.prepare.mirrored = torch.from_numpy(mirrored[indices])
                 yield self.dataset.batch(indices)
             step += 1
 
 
 def _reseed(name: str, device: torch.device) -> None:
     """Seed all generators that augmentation, dropout and fastai draw from."""
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+    number = _number(name)
     random.seed(number)
     np.random.seed(number)  # noqa: NPY002 (the global one is what libraries draw from)
     torch.default_generator.manual_seed(number)  # torch.manual_seed writes down the whole stack, for devices to come
@@ -101,33 +117,27 @@ def _reseed(name: str, device: torch.device) -> None:
         torch.cuda.manual_seed_all(number)
 
 
-def load(
-    run: Run,
-    batch_size: int = 64,
-    augment: str = "light",
-    flip: bool = False,
-    seed: int = 0,
-    held_out: np.ndarray | None = None,
-    erase: float = 0.0,
-) -> DataLoaders:
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+
+
+def load(run: Run, recipe: Recipe, held_out: np.ndarray | None = None) -> DataLoaders:
     """Make train and valid loaders over the run's cache.
 
     Parameters
     ----------
     run
         Its cache and split are read.
-    batch_size
-        Images per step, at most the train split; the last, smaller batch of a training epoch is dropped.
-    augment, flip, erase
-        See `fastrec.preprocess.augment.named`; the valid split is never augmented.
-    seed
-        Of the shuffling.
+    recipe
+        Its ``batch_size``: images per step, at most the train split; the last, smaller batch of a training epoch
+        is dropped.  ``augment``, ``flip`` and ``erase``: see `fastrec.preprocess.augment.named`; the valid split is
+        never augmented.  ``balance``: see `fastrec.train.balance.chances`.  ``seed``: of shuffling and augmentation.
     held_out
         Cache rows that take the place of the valid split; all others outside test then train.
 
     Returns
     -------
-    fastai `DataLoaders` with float batches (n, 3, size, size), normalised by the train split's
+    fastai `DataLoaders` with float batches (n, channels, size, size), normalised by the train split's
     channel statistics, and class numbers (n,) or, with several labels, indicators (n, classes) as
     floats, which ``multi_label`` of the result tells.  The test split is not among them.
 
@@ -136,20 +146,20 @@ def load(
     FastrecError
         If the batch size is under 2, which batch normalisation cannot learn from.
     """
-    if batch_size < 2:
-        raise FastrecError(f"batch_size is {batch_size}: take at least 2.")
+    if recipe.batch_size < 2:
+        raise FastrecError(f"batch_size is {recipe.batch_size}: take at least 2.")
     splits, cached, info = run.read(SPLITS), run.read(IMAGES), run.read(CACHE)
     targets = _targets(splits.sort_values("row")["label"], info)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    varied, made = augmentation.named(augment, flip, erase), []
+    varied, made = augmentation.named(recipe.augment, recipe.flip, recipe.erase), []
     for k, split in enumerate(("train", "valid")):
         chosen = rows(splits, [split]) if held_out is None else _sides(splits, held_out)[k]
         dataset = CachedImages(cached, chosen, targets[chosen], info.classes, k)
         tail = Prepare(info.mean, info.std, varied if split == "train" else None)
-        made.append(_loader(dataset, batch_size, tail, device, shuffle=split == "train"))
-    made[0].seed = seed
+        made.append(_loader(dataset, recipe.batch_size, tail, device, shuffle=split == "train"))
+    made[0].seed, made[0].chances = recipe.seed, balance.chances(recipe.balance, made[0].dataset.targets)
     dls = DataLoaders(*made, path=run.folder / "03_train")
-    dls.vocab, dls.multi_label, dls.size = info.classes, info.multi_label, info.size
+    dls.vocab, dls.multi_label, dls.size, dls.channels = info.classes, info.multi_label, info.size, info.channels
     dls.image_ids = splits.sort_values("row")["image_id"].to_numpy()  # by cache row
     return dls
 
@@ -169,6 +179,8 @@ def _sides(splits: pd.DataFrame, held_out: np.ndarray) -> tuple[np.ndarray, np.n
 def _loader(dataset: CachedImages, batch_size: int, tail: Prepare, device: str, shuffle: bool) -> CacheLoader:
     size = min(batch_size if shuffle else 4 * batch_size, len(dataset))  # valid keeps no gradients: more fits
     place = torch.device(device)
-    return CacheLoader(
+    made = CacheLoader(
         dataset, bs=size, shuffle=shuffle, drop_last=shuffle, after_batch=[tail], num_workers=0, device=place
     )
+    made.prepare = tail
+    return made

@@ -1,4 +1,4 @@
-"""What training needs where a picture may have several labels: loss, figures, and a threshold for each class."""
+"""What training needs where a picture may have several labels: figures, and a threshold for each class."""
 
 from __future__ import annotations
 
@@ -7,27 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.learner import Metric
-from fastai.losses import BCEWithLogitsLossFlat
 from fastai.metrics import ActivationType, skm_to_fastai
 from sklearn.metrics import f1_score, precision_recall_curve
 
 HALF = 0.5  # the threshold before there are any, and of a class that valid has no pictures of
-
-
-class SmoothedBCE(BCEWithLogitsLossFlat):
-    """Binary cross entropy, class by class, its targets drawn towards one half by ``label_smoothing``.
-
-    Szegedy et al. 2016 (https://arxiv.org/abs/1512.00567), with the two answers yes and no.
-    """
-
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
-
-    def __call__(self, inp: torch.Tensor, targ: torch.Tensor, **keywords: Any) -> torch.Tensor:
-        """Return the loss of logits (n, classes) for indicators (n, classes)."""
-        smoothed = targ.float() * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return super().__call__(inp, smoothed, **keywords)
 
 
 def accuracy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

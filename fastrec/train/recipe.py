@@ -6,6 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from fastrec.files import FastrecError
+
+CHOICES = {
+    "schedule": ("one_cycle", "cosine", "flat_cos", "sgdr"),
+    "unfreeze": ("at_once", "gradual"),
+    "precision": ("float32", "mixed"),
+    "keep": ("last", "best", "average"),
+}
+LOWEST = {"epochs": 1, "frozen_epochs": 0, "rate_spread": 1, "accumulate": 1, "clip": 0, "patience": 0}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -42,6 +52,21 @@ class Recipe:
     # what is kept
     keep: str = "last"
     patience: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no training could do, before anything is computed.
+
+        Raises
+        ------
+        FastrecError
+            Names the field and what it may be.
+        """
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise FastrecError(f"{name} is {getattr(self, name)!r}: take one of {', '.join(choices)}.")
+        for name, lowest in LOWEST.items():
+            if not getattr(self, name) >= lowest:
+                raise FastrecError(f"{name} is {getattr(self, name)!r}: take at least {lowest}.")
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any], **more: Any) -> Recipe:

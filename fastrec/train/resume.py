@@ -44,6 +44,19 @@ class ExactLearner(Learner):
     place = Place()  # where the loop is entered
     fits = 0  # how many fits were begun
     checkpointing: Checkpointing | None = None
+    _listening: tuple[tuple[Callback, ...], dict[str, list[Callback]]] = ((), {})
+
+    def __call__(self, events: str | list[str]) -> None:
+        """Call the callbacks that know an event, in their order: fastai sorts and asks all of them, at each step."""
+        callbacks = tuple(self.cbs.items)
+        if self._listening[0] != callbacks:
+            self._listening = (callbacks, {})
+        for event in [events] if isinstance(events, str) else events:
+            if event not in self._listening[1]:
+                found = self.cbs.sorted("order")
+                self._listening[1][event] = [one for one in found if event == "after_fit" or hasattr(one, event)]
+            for callback in self._listening[1][event]:
+                callback(event)
 
     def keep(self, checkpoints: Checkpoints, every: int = 100) -> None:
         """Save checkpoints from now on, and go on from the latest at the next fit."""
@@ -106,7 +119,7 @@ class Checkpointing(Callback):
     def __init__(self, checkpoints: Checkpoints, every: int = 100) -> None:
         self.checkpoints, self.every = checkpoints, every
         self.pending: dict[str, Any] | None = None  # the state to go on from, until its step is reached
-        self.asked, self.done, self.stepped = False, 0, False
+        self.asked, self.done, self.saved, self.stepped = False, 0, 0, False
         self.signal: int | None = None
 
     def ask(self) -> None:
@@ -129,7 +142,9 @@ class Checkpointing(Callback):
         torch.set_num_threads(state["threads"])  # another number would round sums differently
         self.learn.model.load_state_dict(state["model"])
         self.learn.opt.load_state_dict(state["optimizer"])
-        self.done = state["done"]
+        self.done = self.saved = state["done"]
+        if state["scaler"]:
+            self.learn.scaler.load_state_dict(state["scaler"])
         for name, found in state["recorder"].items():
             getattr(self.recorder, name).extend(found)
         for callback in self.learn.cbs:
@@ -163,8 +178,9 @@ class Checkpointing(Callback):
             return
         self.done += 1
         last = self.iter + 1 == self.n_iter
-        if self.stepped and (last or self.done % self.every == 0 or self.signal is not None):
+        if self.stepped and (last or self.done - self.saved >= self.every or self.signal is not None):
             self.checkpoints.save(self.done, self._state())
+            self.saved = self.done
             self._end_if_asked()
 
     def _state(self) -> dict[str, Any]:
@@ -177,6 +193,7 @@ class Checkpointing(Callback):
             "train_iter": int(self.train_iter),
             "model": _plain(self.learn.model.state_dict()),
             "optimizer": _plain(self.opt.state_dict()),
+            "scaler": scaler.state_dict() if (scaler := getattr(self.learn, "scaler", None)) else {},
             "recorder": {name: _plain(list(getattr(recorder, name))) for name in ("lrs", "iters", "losses", "values")},
             "figures": [_figures(metric) for metric in recorder._train_mets],
             "callbacks": {callback.name: found for callback in self.learn.cbs if (found := _counters(callback))},

@@ -50,7 +50,7 @@ def test_help_needs_nothing_heavy():
 def test_help_lists_every_command(call):
     code, out, _ = call("--help")
     assert code == 0
-    commands = "run stages status report compare predict serve promote rollback doctor"
+    commands = "run stages models status report compare predict serve promote rollback doctor"
     for command in commands.split(" "):
         assert f"\n  {command} " in out
 
@@ -282,3 +282,22 @@ def test_promote_and_rollback_say_what_is_served(call, tiny_home, monkeypatch):
     monkeypatch.setattr("fastrec.deploy.promotion.rollback", lambda run: f"{run.name} serves the one before.")
     assert call("promote", "digits", "04_tune/best")[1] == "digits serves 04_tune/best now.\n"
     assert call("rollback", "digits")[1] == "digits serves the one before.\n"
+
+
+def test_models_compares_a_short_list_at_a_size(call, monkeypatch):
+    from fastrec.train import choosing
+
+    monkeypatch.setattr(choosing, "SHORT", {"small": ("fastnet", {"width": 4}), "inception_v3": ("inception_v3", {})})
+    code, out, _ = call("models", "--size", "40")
+    header, small, large = out.splitlines()
+    assert code == 0
+    assert header.split() == ["architecture", "parameters", "megabytes", "one_ms", "training_ms", "imagenet", "note"]
+    assert small.startswith("small")
+    assert "cannot take pictures of 40 pixels" in large
+
+
+def test_models_lists_the_names_that_fit_a_pattern(call):
+    assert call("models", "fastn*")[:2] == (0, "fastnet\n")
+    code, _, told = call("models", "resnt18")
+    assert code == 1
+    assert "did you mean resnet18" in told

@@ -5,10 +5,12 @@ import onnx
 import onnxruntime
 import pytest
 
-from fastrec import images
-from fastrec.deploy import export
+from fastrec import channels, images
+from fastrec.deploy import export, graph
 from fastrec.files import FastrecError
+from fastrec.records import Preprocessing
 
+RULES = ("squish", "crop", "pad")
 SIZES = [(32, 32), (8, 8), (48, 64), (64, 48), (300, 200), (31, 900), (1200, 701)]
 
 
@@ -115,12 +117,22 @@ def test_network_that_cannot_be_exported_is_named(tmp_path, save_bundle, monkeyp
 def test_resize_in_the_graph_is_pillows(tmp_path, save_bundle, pictures):
     """With a network that passes its pixels on, the graph's resize itself can be looked at."""
     preprocessing = save_bundle(tmp_path / "a", size=48).record.preprocessing
-    for rule in ("squish", "crop", "pad"):
+    for rule in RULES:
         preprocessing = preprocessing.model_copy(update={"mean": [0] * 3, "std": [1 / 255] * 3, "resize": rule})
-        graph = export._prepare(preprocessing).SerializeToString()
-        session = onnxruntime.InferenceSession(graph)
+        session = onnxruntime.InferenceSession(graph.prepare(preprocessing).SerializeToString())
         for picture in pictures:
             given = session.run(None, {"image": picture})[0][0].transpose(1, 2, 0)
             expected = images.resize(picture, 48, rule).astype(float)
             assert np.abs(given - expected).max() < 2.5  # each of two passes may round a tie otherwise
             assert np.abs(given - expected).mean() < 0.2
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_grey_in_the_graph_is_pillows_exactly(rule, photo):
+    """At the network's own size, where nothing is resized, no level may differ."""
+    preprocessing = Preprocessing(size=48, resize=rule, mean=[0], std=[1 / 255], channels=1)
+    session = onnxruntime.InferenceSession(graph.prepare(preprocessing).SerializeToString())
+    for pixels in (photo(48, 48), np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)):
+        (given,) = session.run(None, {"image": pixels})
+        assert given.shape == (1, 1, 48, 48)
+        np.testing.assert_allclose(given[0, 0], channels.reduced(pixels, 1)[..., 0], atol=1e-4)

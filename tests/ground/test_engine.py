@@ -52,6 +52,15 @@ def misbehave(x: int) -> int:
     return x
 
 
+def ranked(results: list[int]) -> list[tuple[int, int]]:
+    """Tell the place of each result among those that were finished with it."""
+    return list(enumerate(results))
+
+
+def refuse_all(results: list[int]) -> list[int]:
+    raise ImageError("corrupt", "cannot be finished")
+
+
 def slow_in_c(x: int) -> int:
     return len(str(sum(range(10**12)))) if x == 1 else x  # no handler written in Python would ever run
 
@@ -101,6 +110,19 @@ def test_what_an_item_does_to_its_process_costs_only_that_item():
     assert [result for result in found if not isinstance(result, Lost)] == [k for k in range(200) if k not in lost]
     assert "SIGABRT" in found[5].message
     assert "exit 4" in found[11].message
+
+
+def test_results_are_finished_together_and_lost_ones_left_alone():
+    found = list(engine.map_items(misbehave, range(200), 2, seconds=0.5, finish=ranked))
+    lost = {place for place, result in enumerate(found) if isinstance(result, Lost)}
+    assert lost == {3, 5, 7, 9, 11}
+    assert [result[1] for result in found if not isinstance(result, Lost)] == [k for k in range(200) if k not in lost]
+    assert 8 <= max(result[0] for result in found if not isinstance(result, Lost)) < children.BATCH
+
+
+def test_a_fault_of_the_finish_arrives_as_what_it_was():
+    with pytest.raises(ImageError, match="cannot be finished"):
+        list(engine.map_items(square, range(9), 1, finish=refuse_all))
 
 
 def test_the_memory_limit_holds():

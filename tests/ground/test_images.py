@@ -179,7 +179,7 @@ def test_a_file_without_permission_is_unreadable(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "secret.png").write_bytes(b"x")
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # root may read everything
+    monkeypatch.setattr("io.FileIO", refuse)  # root may read everything
     with pytest.raises(images.ImageError) as refused:
         images.read_bytes(tmp_path / "secret.png")
     assert refused.value.code == "unreadable"
@@ -301,3 +301,14 @@ def test_statistics_of_many_pictures_are_those_of_each():
     whole, last = images.statistics(many), images.statistics(many[-1:])
     assert all(np.isclose(whole[name][-1], last[name][0]) for name in whole)
     assert all(len(values) == 0 for values in images.statistics(many[:0]).values())
+
+
+@given(st.integers(8, 300), st.integers(8, 300), st.integers(0, 2**32), st.sampled_from([0, 1, 3, 9, 20, 90]))
+def test_a_glance_at_few_points_never_hides_a_constant_picture(width, height, seed, spread):
+    random = np.random.default_rng(seed)
+    pixels = (128 + random.integers(-spread, spread + 1, (height, width, 3))).astype(np.uint8)
+    pixels[: random.integers(height + 1)] = random.integers(256)
+    step = max(1, min(width, height) // 64)
+    points = pixels[::step, ::step].astype(float)
+    plain = points[::4, ::4, 0].std() < 4 and (points.std((0, 1)) < 1).all()
+    assert ("nearly constant" in images.Picture(Image.fromarray(pixels), "PNG", "RGB").warnings) == plain

@@ -15,7 +15,16 @@ from fastrec.preprocess.augment import LEVELS, Augmentation, Strengths
 from fastrec.preprocess.tones import Tone
 from fastrec.preprocess.warping import Motion
 
-PARTS = {"rotation": 10.0, "zoom": 0.2, "warp": 0.2, "lighting": 0.3, "colour": 0.5, "erase": 1.0, "flip": True}
+PARTS = {
+    "rotation": 10.0,
+    "zoom": 0.2,
+    "shift": 0.1,
+    "warp": 0.2,
+    "lighting": 0.3,
+    "colour": 0.5,
+    "erase": 1.0,
+    "flip": True,
+}
 
 
 @pytest.fixture
@@ -72,6 +81,7 @@ def test_the_parts_here_are_all_there_are():
         (Motion(zoom=torch.ones(24), across=torch.rand(24), down=torch.rand(24)), Tone()),
         (Motion(warp_x=torch.zeros(24), warp_y=torch.zeros(24)), Tone()),
         (Motion(flip=torch.ones(24)), Tone()),
+        (Motion(shift_x=torch.zeros(24), shift_y=torch.zeros(24)), Tone()),
         (Motion(), Tone(brightness=torch.full((24,), 0.5), contrast=torch.ones(24))),
         (Motion(), Tone(saturation=torch.ones(24), hue=torch.zeros(24))),
     ],
@@ -111,7 +121,7 @@ def test_the_seed_decides_and_pictures_differ(batch, level):
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     kinds = len({picture.numpy().tobytes() for picture in first})
-    assert kinds >= (5 if level in augment.POLICIES else 60)
+    assert kinds >= (20 if level == "shift" else 5 if level in augment.POLICIES else 60)
 
 
 def test_nothing_but_torchs_generator_decides(batch):
@@ -170,6 +180,41 @@ def test_erasing_touches_its_rectangle_alone():
     inside[1, :, 4:9, 6:9] = True
     assert (made[inside] < 1).all()
     assert (made[~inside] == 2).all()
+
+
+def test_shifts_and_flips_are_those_of_a_mirrored_border(batch):
+    sides = torch.tensor([-1.0, 1.0]).repeat(12)
+    across, down = (torch.arange(24) % 7 - 3) / 32, (torch.arange(24) % 5 - 2) / 32
+    made = warping.slide(batch, Motion(flip=sides, shift_x=across, shift_y=down))
+    assert made.dtype == torch.uint8
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    framed = torch.nn.functional.pad(batch.float(), [4] * 4, mode="reflect")
+    for k, (x, y) in enumerate(zip((across * 32).int().tolist(), (down * 32).int().tolist(), strict=True)):
+        moved = framed[k, :, 4 - y : 36 - y, 4 - x : 36 - x]
+        assert torch.equal(made[k].float(), moved.flip(-1) if sides[k] < 0 else moved)
+
+
+def test_the_level_shift_moves_32_pixels_by_two_at_most_to_every_side(batch):
+    wide = batch[:1].expand(500, -1, -1, -1)
+    moved = vary(augment.named("shift"), wide)
+    motions = [(x / 32, y / 32) for x in range(-2, 3) for y in range(-2, 3)]
+    expected = [warping.slide(batch[:1], Motion(*[None] * 7, *torch.tensor([[x], [y]])))[0] for x, y in motions]
+    seen = {[torch.allclose(one, other / 255) for other in expected].index(True) for one in moved}
+    assert seen == set(range(25))
+
+
+@pytest.mark.parametrize("level", ["none", "shift", "light"])
+def test_given_flips_are_done_after_the_same_draws(batch, level):
+    mirrored = torch.arange(24) % 3 == 0
+    augmentation, plain = augment.named(level, flip=True), vary(augment.named(level), batch)
+    torch.manual_seed(0)
+    made, after = augmentation(batch, mirrored=mirrored), torch.rand(1)
+    vary(augment.named(level), batch)
+    assert torch.equal(after, torch.rand(1))
+    assert torch.equal(made[~mirrored], plain[~mirrored])
+    if level != "light":  # whose rotation follows the flip
+        assert torch.equal(made[mirrored], plain[mirrored].flip(-1))
+    assert not torch.equal(made, plain)
 
 
 def test_a_quarter_turn_is_a_quarter_turn(batch):

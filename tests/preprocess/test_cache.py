@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from fastrec import images, provenance
+from fastrec import channels, images, provenance
 from fastrec.artefacts import CACHE, IMAGES
 from fastrec.collect import manifest, sources
 from fastrec.files import FastrecError
@@ -34,6 +34,19 @@ def test_each_row_is_its_picture(ready, rule):
     for row in split.itertuples():
         pixels = images.decode(run.locate(paths[row.image_id]).read_bytes()).pixels
         np.testing.assert_array_equal(cached[row.row], images.resize(pixels, 16, rule))
+
+
+def test_grey_rows_are_the_grey_of_the_coloured_ones(ready):
+    run, table, split = ready
+    coloured = cache.build(run, table, split, 16, "pad")
+    assert (coloured.channels, len(coloured.mean)) == (3, 3)
+    expected = np.stack([channels.reduced(pixels, 1) for pixels in run.read(IMAGES)])
+    info = cache.build(run, table, split, 16, "pad", "grey")  # in the coloured one's place
+    cached = run.read(IMAGES)
+    assert (info.channels, cached.shape) == (1, (20, 16, 16, 1))
+    np.testing.assert_array_equal(cached, expected)
+    train = cached[splits.rows(split, ["train"])] / 255
+    np.testing.assert_allclose((info.mean, info.std), ([train.mean()], [train.std()]), atol=1e-5)
 
 
 def test_statistics_are_those_of_train_alone(ready):
@@ -182,11 +195,11 @@ def test_a_part_that_was_killed_while_its_room_was_taken_is_no_obstacle(ready, m
 
 
 def test_a_row_that_is_cut_short_by_the_disk_is_a_fault(tmp_path, monkeypatch):
-    layout = rows.Layout.of(tmp_path / "x", 2, 8)
+    layout = rows.Layout.of(tmp_path / "x", 2, (8, 8, 3))
     layout.reserve(2)
     monkeypatch.setattr(os, "pwrite", lambda *_: 1)
     with pytest.raises(OSError, match="No space left"):
-        layout.put(0, bytes(32), np.zeros((8, 8, 3), np.uint8))
+        layout.put(0, [bytes(32)], [bytes(192)])
 
 
 def test_a_build_that_is_killed_anywhere_never_leaves_a_wrong_cache(home, make_images, decoded):
@@ -214,5 +227,5 @@ def test_a_build_that_is_killed_anywhere_never_leaves_a_wrong_cache(home, make_i
 
 
 def whole_rows(run):
-    found = [rows.Earlier(part, 128) for part in run.folder.rglob("*.part")]
+    found = [rows.Earlier(part, (128, 128, 3)) for part in run.folder.rglob("*.part")]
     return max((sum(one.find(content) is not None for content in one._places) for one in found), default=0)

@@ -42,7 +42,7 @@ def test_without_a_reader_there_is_a_row_for_each_part(pictures):
     assert isinstance(figure, Figure)
     names = {text.get_text().replace("\n", " ") for axis in figure.axes for text in axis.texts}
     assert names == {
-        *("flip", "rotation", "zoom", "warp", "lighting (brightness, contrast)", "colour (saturation, hue)"),
+        *("flip", "rotation", "zoom", "shift", "warp", "lighting (brightness, contrast)", "colour (saturation, hue)"),
         *("erase", "randaugment", "trivialaugment"),
     }
     titles = [axis.get_title() for axis in figure.axes]
@@ -72,8 +72,8 @@ def test_a_rotation_to_the_left_turns_to_the_left():
 def test_levels_are_rows_and_leave_the_generator_alone(pictures):
     before = torch.get_rng_state()
     figure = explorer.levels(pictures[0], variants=3)
-    assert [text.get_text() for axis in figure.axes for text in axis.texts] == ["light", "medium", "strong"]
-    assert len(figure.axes) == 3 * 4
+    assert [text.get_text() for axis in figure.axes for text in axis.texts] == ["light", "medium", "strong", "shift"]
+    assert len(figure.axes) == 4 * 4
     explorer.parts(pictures)
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -1,22 +1,26 @@
 """Exact resume: killed anywhere, the training ends with the very same weights, optimizer and figures."""
 
+import errno
 import random
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.schedule import Learner  # noqa: F401 (gives Learner its schedules)
 
-from fastrec.train import learner, training
+from fastrec.files import FastrecError
+from fastrec.train import learner, schedules, training
 from fastrec.train.checkpoints import Checkpoints
 from fastrec.train.recipe import Recipe
 
-QUICK = Recipe(options={"width": 4, "drop_rate": 0.2}, batch_size=8, augment="medium", flip=True)
+QUICK = Recipe(
+    options={"width": 4, "drop_rate": 0.2}, batch_size=8, augment="medium", flip=True, epochs=3, learning_rate=0.02
+)
 
 
 class Killed(BaseException):
@@ -38,18 +42,16 @@ class KillAt(Callback):
             raise Killed
 
 
-def train(run, folder, every=3, kill=None, schedule="one_cycle"):
+def train(run, folder, every=3, kill=None, **changes):
     random.seed()  # what came before must not matter
     torch.manual_seed(random.randrange(2**31))
-    learn = training.prepare(run, QUICK)
+    recipe = replace(QUICK, **changes)
+    learn = training.prepare(run, recipe)
     learn.keep(Checkpoints(folder, {"learning_rate": 0.02}), every)
     if kill:
         learn.add_cb(kill)
     with learn.no_bar(), learn.no_logging():
-        if schedule == "fine_tune":
-            learn.fine_tune(2, 0.02, freeze_epochs=1)
-        else:
-            learn.fit_one_cycle(3, 0.02)
+        schedules.train(learn, recipe)
     return learn
 
 
@@ -70,16 +72,73 @@ def assert_equal(one, other):
 EVENTS = ("before_batch", "after_pred", "after_backward", "after_step", "after_batch", "after_train", "after_validate")
 
 
-@pytest.mark.parametrize("schedule", ["one_cycle", "fine_tune"])
-def test_killed_anywhere_it_ends_with_the_same_bits(run, tmp_path, schedule):
-    unkilled = train(run, tmp_path / "unkilled", schedule=schedule)
-    draw = random.Random(schedule)
-    for trial in range(8):
+CRAFT = {
+    "one_cycle": {},
+    "frozen, then all": {"frozen_epochs": 1, "epochs": 2, "rate_spread": 5.0},
+    "sgdr, gradual": {"schedule": "sgdr", "unfreeze": "gradual"},
+    "cosine, frozen, gradual": {"schedule": "cosine", "unfreeze": "gradual", "frozen_epochs": 1, "epochs": 2},
+    "flat_cos, sgd": {"schedule": "flat_cos", "optimizer": "sgd", "learning_rate": 0.1, "clip": 0.5},
+    "accumulated": {"accumulate": 2, "mix": "mixup"},
+    "average": {"keep": "average", "frozen_epochs": 1, "epochs": 2},
+    "best": {"keep": "best", "frozen_epochs": 1, "epochs": 2, "start_size": 0.5},
+    "patience": {"keep": "best", "patience": 1, "epochs": 4, "learning_rate": 0.3},
+    "ranger": {"optimizer": "ranger"},
+}
+
+
+@pytest.mark.parametrize("craft", CRAFT)
+def test_killed_anywhere_it_ends_with_the_same_bits(run, tmp_path, craft):
+    unkilled = train(run, tmp_path / "unkilled", **CRAFT[craft])
+    draw = random.Random(craft)
+    for trial in range(3):
         place = tmp_path / f"killed{trial}"
         for _ in range(draw.randint(1, 3)):
             with suppress(Killed):
-                train(run, place, kill=KillAt(draw.choice(EVENTS), draw.randint(0, 14)), schedule=schedule)
-        assert_equal(train(run, place, schedule=schedule), unkilled)
+                kill = KillAt(draw.choice(EVENTS), draw.randint(0, 14))
+                train(run, place, draw.randint(1, 4), kill, **CRAFT[craft])
+        assert_equal(train(run, place, **CRAFT[craft]), unkilled)
+
+
+@pytest.mark.parametrize("saves", [0, 2])
+def test_killed_between_writing_and_renaming_it_goes_on_from_the_checkpoint_before(run, tmp_path, saves, monkeypatch):
+    unkilled, replaced, left = train(run, tmp_path / "unkilled"), Path.replace, [saves]
+
+    def killed(path, target):
+        if target.suffix == ".pt":
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+        return replaced(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(Killed):
+            train(run, tmp_path / "killed")
+    assert len(list((tmp_path / "killed").glob("*/[0-9]*.pt"))) == saves
+    assert_equal(train(run, tmp_path / "killed"), unkilled)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_is_told_in_one_sentence(run, tmp_path, monkeypatch):
+    unkilled, written, left = train(run, tmp_path / "unkilled"), Path.write_bytes, [2]
+
+    def full(path, data):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return written(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(FastrecError, match=r"was not written, what was there is kept: the disk is full") as caught:
+            train(run, tmp_path / "full")
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name[:8] for path in (tmp_path / "full").glob("*/*.pt")) == ["00000003", "00000004"]
+    assert_equal(train(run, tmp_path / "full"), unkilled)
+
+
+def test_two_checkpoints_are_kept(run, tmp_path):
+    train(run, tmp_path, every=1)
+    assert len(list(tmp_path.glob("*/*.pt"))) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

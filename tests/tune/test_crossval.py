@@ -52,7 +52,7 @@ def test_every_picture_outside_test_is_predicted_once(run, outside, monkeypatch)
 def test_a_model_learns_from_all_but_its_fold_and_never_from_test(run, outside):
     held_out = outside["row"].to_numpy()[::3]
     test = run.read(SPLITS).query("split == 'test'")["row"].to_numpy()
-    dls = loaders.load(run, 8, held_out=np.concatenate([held_out, test]))
+    dls = loaders.load(run, Recipe(batch_size=8), held_out=np.concatenate([held_out, test]))
     assert set(dls.valid_ds.rows) == set(held_out)
     assert set(dls.train_ds.rows) == set(outside["row"]) - set(held_out)
 

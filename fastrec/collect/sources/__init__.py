@@ -30,7 +30,7 @@ FAMILIES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One picture, or one box of it, that a source names.
 
@@ -171,12 +171,14 @@ def _renamed(label_map: Sequence[str], classes: set[str]) -> dict[str, str]:
 
 
 def _map_labels(found: Listing, source: str, renamed: dict[str, str]) -> Listing:
-    items = []
+    items, new = [], dict[tuple[str, ...], tuple[str, ...]]()
     for item in found.items:
-        labels = tuple(sorted({renamed.get(label, label) for label in item.labels} - {""}))
+        if (labels := new.get(item.labels)) is None:
+            labels = tuple(sorted({renamed.get(label, label) for label in item.labels} - {""}))
+            new[item.labels] = labels
         dropped = ("dropped_class", f"has only classes that label_map drops ({', '.join(item.labels)})")
         problem = item.problem or (dropped if item.labels and not labels else None)
-        items.append(replace(item, labels=labels, problem=problem, source=source))
+        items.append(Item(item.path, labels, item.group, item.split_hint, item.box, problem, source))
     return Listing(items, sorted({renamed.get(name, name) for name in found.classes} - {""}))
 
 

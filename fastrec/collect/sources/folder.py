@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from fastrec.collect.sources import Item, Listing
@@ -34,7 +35,7 @@ def listing(root: Path) -> Listing:
     parents = _split_parents(root)
     for base, split in parents.items():
         classes |= {child.name for child in _folders(base) if child not in parents}
-        items += [_item(path, base, split) for path in _files(base, set(parents) - {base})]
+        items += _items(base, split, {os.fspath(parent) for parent in parents if parent != base})
     return Listing(sorted(items, key=lambda item: os.fsencode(item.path)), sorted(classes))
 
 
@@ -48,24 +49,37 @@ def _split_parents(root: Path) -> dict[Path, str | None]:
     return {root: None, **splits} if splits and any(_folders(child) for child in splits) else {root: None}
 
 
-def _files(base: Path, not_below: set[Path]) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(base):
-        here = Path(folder)
-        linked = [name for name in subfolders if (here / name).is_symlink()]
-        subfolders[:] = sorted({name for name in subfolders if here / name not in not_below} - set(linked))
-        yield from (here / name for name in [*names, *linked])
+def _files(base: Path, not_below: set[str]) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """Yield each folder with what lies in it and is no folder; a folder that may not be read is passed over."""
+    folders = [os.fspath(base)]
+    while folders:
+        here, files = folders.pop(), []
+        with suppress(OSError), os.scandir(here) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    files.append(entry)
+                elif entry.path not in not_below:
+                    folders.append(entry.path)
+        yield Path(here), files
 
 
-def _item(path: Path, base: Path, split: str | None) -> Item:
-    below = path.relative_to(base).parts
-    problem = None
-    if any(part.startswith(".") for part in below):
-        problem = ("hidden", "is hidden: rename it if it is a picture")
-    elif path.is_symlink():
-        problem = ("link", "is a symbolic link, which is not followed: put the picture itself there")
-    elif path.suffix.lower() in _NOT_PICTURES:
-        problem = ("not_a_picture", f"ends in {path.suffix}: keep other files outside the class folders")
-    elif len(below) < 2:
-        problem = ("no_label", "lies in no class folder: move it into one")
-    labels = () if problem or len(below) < 2 else (below[0],)
-    return Item(path, labels, split_hint=split, problem=problem)
+def _items(base: Path, split: str | None, not_below: set[str]) -> Iterator[Item]:
+    for folder, files in _files(base, not_below):
+        below = folder.relative_to(base).parts
+        for entry in files:
+            path = folder / entry.name
+            problem = _problem(path, below, entry.is_symlink())
+            yield Item(path, () if problem else below[:1], split_hint=split, problem=problem)
+
+
+def _problem(path: Path, below: tuple[str, ...], linked: bool) -> tuple[str, str] | None:
+    """Say why a file in the folder ``below`` the root is not taken, or nothing."""
+    if any(part.startswith(".") for part in (*below, path.name)):
+        return ("hidden", "is hidden: rename it if it is a picture")
+    if linked:
+        return ("link", "is a symbolic link, which is not followed: put the picture itself there")
+    if path.suffix.lower() in _NOT_PICTURES:
+        return ("not_a_picture", f"ends in {path.suffix}: keep other files outside the class folders")
+    if not below:
+        return ("no_label", "lies in no class folder: move it into one")
+    return None
