@@ -115,7 +115,7 @@ def unzipped(archive: Path, folder: Path, limit: int | None) -> Path:
     with zipfile.ZipFile(archive) as opened:
         members: dict[str, list[str]] = {}
         for member in sorted(opened.namelist()):
-            if member.endswith(".jpg"):
+            if member.lower().endswith((".jpg", ".jpeg")):
                 members.setdefault(member.rpartition("/")[0], []).append(member)
         for found in members.values():
             opened.extractall(folder, found[:limit])
@@ -140,7 +140,7 @@ def deadline(end: float) -> Any:
             if not self.first:
                 self.first, self.began = self.images, now
             self.rate = (self.images - self.first) / max(1e-9, now - self.began)
-            if now > end and self.images > self.first:
+            if now > end and self.images > 8 * self.first:  # fewer steps tell no rate
                 raise CancelFitException
 
         def before_validate(self) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import measure
 from five_minutes import timed, unzipped
 
-DRY = 40  # pictures of each class
+DRY = 20  # pictures of each class
 
 
 @dataclass(frozen=True)

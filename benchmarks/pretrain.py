@@ -35,18 +35,18 @@ def main() -> None:
         sys.exit("FASTREC_DATA names no folder with cifar10.zip: set it to the folder that holds it.")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FASTREC_HOME"] = folder
-        root = timed("unzip", lambda: unzipped(archive, Path(folder) / "pictures", 600 if asked.quick else None))
-        pretrained(root, asked.classes, epochs=3 if asked.quick else 8)
+        root = timed("unzip", lambda: unzipped(archive, Path(folder) / "pictures", 2000 if asked.quick else None))
+        pretrained(root, asked.classes, epochs=4 if asked.quick else 8)
         two, table = prepared("two", root, [name for name in ALL if name not in asked.classes], judged=0.4)
         for shots in (25, 100):
-            compare(two, table, shots, range(asked.seeds), steps=60 if asked.quick else 120)
+            compare(two, table, shots, range(asked.seeds), steps=80 if asked.quick else 120)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=7, help="draws of pictures and weights")
     parser.add_argument("--classes", nargs=2, default=["cat", "dog"], choices=ALL, help="that are learnt from few")
-    parser.add_argument("--quick", action="store_true", help="600 pictures of each class, fewer steps: a trial")
+    parser.add_argument("--quick", action="store_true", help="2,000 pictures of each class, fewer steps: a trial")
     return parser.parse_args()
 
 

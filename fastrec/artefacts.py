@@ -82,7 +82,7 @@ SPLITS = Table(
     "02_preprocess/splits.parquet",
     _columns(image_id=TEXT, label=TEXT, split=TEXT, fold=WHOLE, group=TEXT, row=WHOLE),  # label: see fastrec.labels
 )
-IMAGES = Array("02_preprocess/images.npy")  # uint8, (n, height, width, 3)
+IMAGES = Array("02_preprocess/images.npy")  # uint8, (n, height, width, channels)
 
 CACHE = Record("02_preprocess/cache.json", CacheInfo)
 

@@ -86,8 +86,8 @@ def models(
     from fastrec.train import architectures, choosing
 
     if pattern is None:
-        found = choosing.table(size).reset_index().astype(object)
-        _table(list(found.columns), found.where(found.notna(), "").astype(str).to_numpy().tolist())
+        found = choosing.readable(choosing.table(size))
+        _table(list(found.columns), found.to_numpy().tolist())
         return
     names = architectures.architecture_names(pattern)
     if not names:

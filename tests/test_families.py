@@ -127,7 +127,7 @@ def test_grey_pictures_are_shown_varied_and_judged(opened):
     assert Image.open(io.BytesIO(plots.png(cached[0]))).mode == "RGB"
     for name in simulation.ALTERATIONS:
         assert simulation.altered(cached[:2], name, 0.25).shape == (2, 32, 32, 1)
-    assert baselines.baselines(run, n_boot=20)["nearest_neighbour"].accuracy.value > 0
+    assert baselines.baselines(run, n_boot=100)["nearest_neighbour"].accuracy.value > 0
 
 
 def test_a_bundle_of_colour_is_refused_by_a_grey_cache(opened):

@@ -21,7 +21,7 @@ from fastai.torch_core import set_seed
 from matplotlib.figure import Figure
 from torch import nn
 
-from fastrec import engine, files, plots
+from fastrec import channels, engine, files, plots
 from fastrec.files import FastrecError
 from fastrec.run import home
 from fastrec.train import copies, whitening
@@ -56,8 +56,8 @@ class AutoEncoder(nn.Module):
         self.encoder = FastNet(1, **options)
         deep = self.encoder.num_features
         self.squeeze = nn.Conv2d(deep, code, 1)
-        channels = [code, deep, deep // 2, deep // 4]
-        steps = [_doubled(before, after) for before, after in itertools.pairwise(channels)]
+        widths = [code, deep, deep // 2, deep // 4]
+        steps = [_doubled(before, after) for before, after in itertools.pairwise(widths)]
         self.decoder = nn.Sequential(*steps, nn.Conv2d(deep // 4, options.get("in_chans", 3), 3, padding=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -237,7 +237,5 @@ def strangest(dls: DataLoaders, recipe: Recipe, count: int = 16) -> pd.DataFrame
 
 def show(dls: DataLoaders, strange: pd.DataFrame) -> Figure:
     """Draw what :func:`strangest` found: each picture under how many times stranger it is than the median one."""
-    pictures = [
-        np.broadcast_to(image, (*image.shape[:2], 3)) for image in dls.train_ds.images[strange["row"].to_numpy()]
-    ]
+    pictures = list(channels.expanded(dls.train_ds.images[strange["row"].to_numpy()]))
     return plots.image_grid(pictures, [f"{times:.1f} x" for times in strange["times"]])

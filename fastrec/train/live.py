@@ -1,4 +1,4 @@
-"""Curves that grow while a network trains, in a notebook; saved with it, they are one figure."""
+"""Curves that grow while a network trains, for a person at the notebook."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastai.callback.core import Callback
 from fastai.learner import noop
 
 from fastrec import plots
+from fastrec.collect import controls
 
 SECONDS = 1.0  # at least, between two drawings
 SHARE = 0.01  # of the time spent on training that drawing may take
@@ -20,8 +21,8 @@ FIRST = 0.05  # seconds that a drawing is thought to take before there was one
 class Live(Callback):
     """Draw loss and accuracy of train and valid into one display: after an epoch, if it is time, and after the fit.
 
-    Nothing is drawn outside a notebook, nor where printing is off (``no_bar``, ``no_logging``), and training
-    is the same, bit for bit, with and without it.
+    Nothing is drawn where nobody watches (`plots.history` is the static twin), nor where printing is off (``no_bar``,
+    ``no_logging``), and training is the same, bit for bit, with and without it.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class Live(Callback):
         self.due = max(self.clock() + SECONDS, self.began + (self.spent + last) / SHARE)
 
     def _seen(self) -> bool:
-        return getattr(self.learn, "progress", None) is not None and self.learn.logger is not noop and in_notebook()
+        return getattr(self.learn, "progress", None) is not None and self.learn.logger is not noop and controls.live()
 
     def _png(self) -> bytes:
         stream = io.BytesIO()
@@ -84,10 +85,3 @@ class Live(Callback):
             self.handle, self.cell = display(Image(png), display_id=True), cell
         else:
             self.handle.update(Image(png))
-
-
-def in_notebook() -> bool:
-    """Say whether figures can be shown: in a kernel of Jupyter, not in a terminal."""
-    from IPython.core.getipython import get_ipython
-
-    return type(get_ipython()).__name__ == "ZMQInteractiveShell"

@@ -107,7 +107,7 @@ def test_the_strangest_come_first_and_none_of_the_test_split(run):
 
 
 def test_grey_pictures_have_an_encoder_of_their_own(run):
-    cache.build(run, run.read(MANIFEST), run.read(SPLITS), 16, channels=1)
+    cache.build(run, run.read(MANIFEST), run.read(SPLITS), 16, colour="grey")
     learn = training.prepare(run, RECIPE)
     assert "fresh: head.bias, head.weight" in learn.start
     table = autoencoder.strangest(learn.dls, RECIPE, 3)

@@ -64,3 +64,18 @@ def test_large_ones_are_listed_unmeasured_unless_asked_for(monkeypatch):
 def test_an_unknown_name_is_refused_before_anything_is_measured():
     with pytest.raises(FastrecError, match="'resnt18' is unknown: did you mean resnet18"):
         choosing.table(32, names=["fastnet", "resnt18"])
+
+
+def test_on_a_busy_machine_the_list_ends_in_time(monkeypatch):
+    monkeypatch.setattr(choosing, "SHORT", {"small": ("fastnet", {"width": 4})})
+    monkeypatch.setattr(choosing, "SECONDS", 0)
+    assert "time was up" in choosing.table(32)["note"].item()
+    assert choosing.table(32, names=["small"])["note"].item() == ""
+
+
+def test_people_read_texts_the_fastest_first(found):
+    texts = choosing.readable(found)
+    assert texts["architecture"].tolist()[-1] == "inception_v3"
+    assert texts["note"].tolist()[-1] == "cannot take pictures of 32 pixels"
+    assert found["training_ms"].dropna().sort_values().index.tolist() == texts["architecture"].tolist()[:-1]
+    assert not texts.isin(["nan", "<NA>"]).any().any()
