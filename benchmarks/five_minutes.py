@@ -168,7 +168,8 @@ def ours(run: Any) -> Callable[[float, int], Outcome]:
         batch_size=256,
         augment="shift",
         flip=True,
-        label_smoothing=0.1,
+        start_size=0.75,
+        label_smoothing=0.2,
         optimizer="sgd",
         learning_rate=0.4,
         weight_decay=0.0015,
@@ -182,7 +183,7 @@ def ours(run: Any) -> Callable[[float, int], Outcome]:
 
     def train(seconds: float, seed: int) -> Outcome:
         began = time.perf_counter()
-        learn, clock = attempt(replace(recipe, epochs=1000, seed=seed), began + REHEARSAL * seconds)
+        learn, clock = attempt(replace(recipe, epochs=1000, start_size=1.0, seed=seed), began + REHEARSAL * seconds)
         left = began + seconds - time.perf_counter()
         epochs, _ = sized(clock.rate, left, len(learn.dls.train_ds))
         learn, clock = attempt(replace(recipe, epochs=epochs, seed=seed), began + seconds)

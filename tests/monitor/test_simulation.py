@@ -12,8 +12,15 @@ def noticed(run):
     return simulation.would_notice(run, predict.predictions(run, "03_train/fastnet"))
 
 
-def test_untouched_images_raise_no_alarm_and_strong_changes_do(noticed):
-    assert noticed.loc[("untouched", 0.0), "state"] == "ok"
+def test_untouched_images_raise_no_more_alarms_than_chance_does(run, monkeypatch):
+    monkeypatch.setattr(simulation, "ALTERATIONS", {})
+    table = predict.predictions(run, "03_train/fastnet")
+    states = [simulation.would_notice(run, table, seed=seed)["state"].item() for seed in range(20)]
+    assert set(states) <= {"ok", "drift"}
+    assert states.count("drift") <= 4  # at 5 % each, more than four of twenty come in 0.3 %
+
+
+def test_strong_changes_raise_alarms(noticed):
     assert (noticed["images"] == 60).all()
     assert "brightness" in noticed.loc[("darker", 0.5), "checks"]
     assert "sharpness" in noticed.loc[("blurred", 0.5), "checks"]
