@@ -7,6 +7,7 @@ it is there in a fraction of a second.  It ends when its parent does, or when no
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import pickle
 import signal
@@ -200,7 +201,9 @@ class _Task:
 
 def _set_up(message: bytes) -> tuple[Any, _Task]:
     try:
-        return True, _Task(*pickle.loads(message))
+        task = _Task(*pickle.loads(message))
+        gc.freeze()  # what was imported stays: the collector need not walk over it for every few pictures
+        return True, task
     except Exception as error:
         return FastrecError(f"{type(error).__name__}: {error}"), _Task()
 

@@ -6,11 +6,13 @@ mapped in this process: light children do it, each under a limit of memory and o
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,6 +30,18 @@ PAYS = 8  # items for which it pays to start one more child
 def workers() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Make many lasting objects: the collector would walk over all of them again and again, and find nothing."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def start(count: int) -> None:

@@ -49,6 +49,7 @@ def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
     return sorted(kept, key=lambda item: item.path)
 
 
+@engine.without_garbage_collection()
 def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Decode every item once and tell the usable from the refused.
 

@@ -15,7 +15,7 @@ from fastrec import labels
 from fastrec.collect import duplicates
 from fastrec.engine import workers
 
-SAMPLE = 6000  # pictures that are asked, chosen by content
+SAMPLE = 3000  # pictures that are asked, chosen by content
 CLASSES = 50  # the most frequent ones that are asked
 FEWEST = 5  # independent pictures that a class needs
 FOLDS = 5
@@ -99,7 +99,8 @@ def _independent(table: pd.DataFrame) -> pd.Series:
 def _units(manifest: pd.DataFrame, near: pd.DataFrame) -> pd.Series:
     """Name for each picture what it hangs together with: near copies, its group, crops of one file."""
     known = set(manifest["image_id"])
-    links = [near.loc[near["image_id"].isin(known) & near["other_id"].isin(known), ["image_id", "other_id"]]]
+    both = [{first, second} <= known for first, second in zip(near["image_id"], near["other_id"], strict=True)]
+    links = [near.loc[np.array(both, bool), ["image_id", "other_id"]]]
     for column in ("path", "group"):
         named = manifest[["image_id", column]].dropna()
         named = named[named[column].duplicated(keep=False)]

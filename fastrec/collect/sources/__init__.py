@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fastrec import engine
 from fastrec.files import FastrecError
 from fastrec.run import home
 
@@ -61,6 +62,7 @@ class Listing:
     classes: list[str]
 
 
+@engine.without_garbage_collection()
 def listing(source: str | Sequence[str], label_map: Sequence[str] = (), group_by: str | None = None) -> Listing:
     """List what one source holds, or several together, without opening a picture.
 
