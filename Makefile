@@ -35,8 +35,10 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 serve: $(READY)  ## serve the model of RUN (default digits) at http://127.0.0.1:8000
 	$(BIN)/fastrec serve $(or $(RUN),digits)
 
-bench: $(READY) run  ## run every benchmark beside its peer
+bench: $(READY) run  ## run every benchmark of minutes beside its peer
 	$(BIN)/python benchmarks/loaders.py
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python -m uv pip install --quiet --constraint constraints.txt --editable '.[peers]'
