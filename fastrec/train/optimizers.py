@@ -17,7 +17,7 @@ _ADAM: dict[str, Any] = {"betas": (0.9, 0.99), "eps": 1e-5}  # as in fastai
 
 _TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": partial(torch.optim.AdamW, **_ADAM, fused=True),
-    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, foreach=True),  # fused fails where a layer joins
     "rmsprop": partial(torch.optim.RMSprop, momentum=0.9),
     "radam": partial(torch.optim.RAdam, **_ADAM, decoupled_weight_decay=True),
     "nadam": partial(torch.optim.NAdam, **_ADAM, decoupled_weight_decay=True),

@@ -95,3 +95,18 @@ def test_an_unknown_name_lists_the_nearest():
         optimizers.named("adamww")
     with pytest.raises(FastrecError, match="take one of adamw, "):
         optimizers.named("??")
+
+
+@pytest.mark.parametrize("name", optimizers.names())
+def test_layers_may_join_after_some_steps(name):
+    first, head = (nn.Linear(3, 3) for _ in range(2))
+    opt = optimizers.named(name)([list(first.parameters()), list(head.parameters())], lr=0.01)
+    before = first.weight.detach().clone()
+    for frozen in (1, 0):
+        opt.freeze_to(frozen)
+        for _ in range(2):
+            opt.zero_grad()
+            head(first(torch.ones(2, 3))).square().sum().backward()
+            opt.step()
+    assert not torch.equal(first.weight, before)
+    assert torch.isfinite(first.weight).all()
