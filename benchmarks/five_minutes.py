@@ -15,7 +15,6 @@ import os
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +90,7 @@ def prepared(archive: Path, folder: Path, limit: int | None) -> tuple[Any, Path]
     from fastrec.preprocess import cache, splits
     from fastrec.run import Run
 
-    root = timed("unzip", lambda: unzipped(archive, folder / "pictures", limit))
+    root = timed("unzip", lambda: measure.unzipped(archive, folder / "pictures", limit))
     run = Run("bench")
     table = timed("collect", lambda: manifest.inspect(run, sources.listing(f"folder:{root}").items)[0])
     split = timed("split", lambda: splits.split(table, 0.05, 0.05))
@@ -109,18 +108,6 @@ def timed(name: str, work: Callable[[], Any]) -> Any:
     made = work()
     print(f"before the clock: {name} {time.perf_counter() - began:.1f} s", flush=True)
     return made
-
-
-def unzipped(archive: Path, folder: Path, limit: int | None) -> Path:
-    """Unzip the class folders, of each class the first ``limit`` pictures."""
-    with zipfile.ZipFile(archive) as opened:
-        members: dict[str, list[str]] = {}
-        for member in sorted(opened.namelist()):
-            if member.lower().endswith((".jpg", ".jpeg")):
-                members.setdefault(member.rpartition("/")[0], []).append(member)
-        for found in members.values():
-            opened.extractall(folder, found[:limit])
-    return folder / "train"
 
 
 # ----------------------------------------------------------------------------- the clock

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import measure
-from five_minutes import timed, unzipped
+from five_minutes import timed
 
 DRY = 20  # pictures of each class
 
@@ -99,7 +99,7 @@ def prepared(archive: Path, folder: Path, task: Task, dry: bool) -> Any:
     from fastrec.preprocess import cache, splits
     from fastrec.run import Run
 
-    root = timed("unzip", lambda: unzipped(archive, folder / "pictures", DRY if dry else None))
+    root = timed("unzip", lambda: measure.unzipped(archive, folder / "pictures", DRY if dry else None))
     run, half = Run("bench"), task.held_out / 2
     table = timed("collect", lambda: manifest.inspect(run, sources.listing(f"folder:{root}").items)[0])
     split = splits.split(table, half, half)

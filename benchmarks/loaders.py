@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
 import measure
@@ -27,14 +26,7 @@ def pictures(name: str, most: int, folder: Path) -> Path:
 
         listing("digits")
         return Path(os.environ["FASTREC_HOME"]) / "data" / "digits"
-    with zipfile.ZipFile(archive) as opened:
-        members: dict[str, list[str]] = {}
-        for member in sorted(opened.namelist()):
-            if member.lower().endswith((".jpg", ".jpeg")):
-                members.setdefault(member.rpartition("/")[0], []).append(member)
-        for found in members.values():
-            opened.extractall(folder, found[:most])
-    return folder / "train"
+    return measure.unzipped(archive, folder, most)
 
 
 def main(rounds: int = 5) -> None:

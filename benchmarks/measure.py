@@ -6,8 +6,10 @@ import os
 import platform
 import statistics
 import time
+import zipfile
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 
 def alternate(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -49,3 +51,15 @@ def machine(libraries: tuple[str, ...]) -> None:
     """Print what was measured on, and with which versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     print(f"  {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {versions}")
+
+
+def unzipped(archive: Path, folder: Path, most: int | None) -> Path:
+    """Unzip class folders, of each class the first ``most`` pictures, and return the folder that holds the classes."""
+    with zipfile.ZipFile(archive) as opened:
+        members: dict[str, list[str]] = {}
+        for member in sorted(opened.namelist()):
+            if member.lower().endswith((".jpg", ".jpeg")):
+                members.setdefault(member.rpartition("/")[0], []).append(member)
+        for found in members.values():
+            opened.extractall(folder, found[:most])
+    return folder / "train"

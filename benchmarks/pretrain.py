@@ -20,7 +20,7 @@ from typing import Any
 
 import measure
 import numpy as np
-from five_minutes import timed, unzipped
+from five_minutes import timed
 
 ALL = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -35,7 +35,9 @@ def main() -> None:
         sys.exit("FASTREC_DATA names no folder with cifar10.zip: set it to the folder that holds it.")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FASTREC_HOME"] = folder
-        root = timed("unzip", lambda: unzipped(archive, Path(folder) / "pictures", 2000 if asked.quick else None))
+        root = timed(
+            "unzip", lambda: measure.unzipped(archive, Path(folder) / "pictures", 2000 if asked.quick else None)
+        )
         pretrained(root, asked.classes, epochs=4 if asked.quick else 8)
         two, table = prepared("two", root, [name for name in ALL if name not in asked.classes], judged=0.4)
         for shots in (25, 100):
