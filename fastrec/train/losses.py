@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from fastai.data.core import DataLoaders
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +16,7 @@ LOSSES = ("cross_entropy", "focal")
 GAMMA = 2.0  # the exponent that the focal loss's authors found best
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """What both losses are made of, and fastai asks of one.
 
     Parameters
@@ -40,9 +42,9 @@ class Loss(nn.Module):
         losses = self.each(*(one.as_subclass(Tensor) for one in (logits, target)))  # fastai's subclass costs time
         return losses if self.reduction == "none" else losses.mean()
 
+    @abstractmethod
     def each(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each picture, (n,)."""
-        raise NotImplementedError
 
 
 class OneLabel(Loss):
