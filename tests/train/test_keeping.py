@@ -122,9 +122,37 @@ def test_clip_shortens_gradients_that_are_too_long_and_no_others(run):
     assert wide.found == pytest.approx(free.found)
 
 
-def test_mixed_precision_without_a_gpu_is_told_and_left_out(capsys):
+def test_mixed_precision_where_nothing_can_do_it_is_told_and_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
     assert hardware.mixed(torch.device("cpu")) == []
     assert "computes in float32" in capsys.readouterr().out
+
+
+def test_a_processor_that_knows_bfloat16_computes_in_it_and_keeps_weights_and_loss_in_float32(run, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+
+    class Formats(Callback):
+        found: set[tuple[str, torch.dtype]] = set()
+
+        def before_train(self):
+            self.learn.model.register_forward_hook(lambda _, __, out: self.found.add(("forward", out.dtype)))
+
+        def after_loss(self):
+            self.found.add(("prediction", self.pred.dtype))
+            self.found.add(("loss", self.loss.dtype))
+            assert not torch.is_autocast_enabled("cpu")
+
+    formats = Formats()
+    mixed, plain = fit(run, formats, epochs=1, precision="mixed"), fit(run, epochs=1)
+    assert formats.found == {
+        ("forward", torch.bfloat16),
+        ("prediction", torch.float32),
+        ("loss", torch.float32),
+    }
+    assert {weight.dtype for weight in mixed.model.parameters()} == {torch.float32}
+    losses = [torch.stack(list(learn.recorder.losses)) for learn in (mixed, plain)]
+    torch.testing.assert_close(*losses, rtol=0.1, atol=0.1)
+    assert not torch.equal(*losses)
 
 
 def test_a_compiled_network_learns_the_same_under_the_same_names(run, monkeypatch):
