@@ -10,6 +10,7 @@ imagededup hashes (PHash) and finds duplicates.  Every contestant uses all proce
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -121,6 +122,7 @@ def imagededup(root: Path):
 def beside_peers(root: Path, rounds: int) -> None:
     contestants = {"fastrec": ours(root), "fastai verify_images": verify_images(root)}
     contestants |= {"cleanvision": cleanvision(root), "imagededup": imagededup(root)}
+    gc.freeze()  # what the peers import, PyTorch among it, is walked over at nobody's cost
     found = measure.alternate(contestants, rounds)
     count = sum(path.is_file() for path in root.rglob("*"))
     title = f"{root.name}: {count:,} files, from their names to the judgement"

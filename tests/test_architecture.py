@@ -26,7 +26,19 @@ from fastrec.artefacts import STAGES, stage_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastrec"
-GROUND = {"artefacts", "bundle", "channels", "children", "engine", "files", "formats", "images", "labels", "levels"}
+GROUND = {
+    "allocation",
+    "artefacts",
+    "bundle",
+    "channels",
+    "children",
+    "engine",
+    "files",
+    "formats",
+    "images",
+    "labels",
+    "levels",
+}
 GROUND |= {"plots", "provenance", "records", "refusals", "run"}
 TOP = {"pipeline", "report", "cli", "doctor"}
 HOMES = {  # a heavy library and the places that may import it, as beginnings of paths below the package

@@ -80,11 +80,17 @@ def _told(picture: images.Picture | images.ImageError, box: Box, size: int) -> t
         whole = picture.image if box is None else Image.fromarray(images.crop(picture.pixels, box))
     except images.ImageError as error:
         return (error.code, str(error), *[None] * 7, b"")
-    # the gap halves most of the work on larger pictures, and no network sees these
-    small = whole.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0)
-    thumbnail = small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR).tobytes()
-    facts = (picture.mode, picture.format, size, list(picture.warnings), thumbnail)
+    small = _squished(whole)
+    facts = (picture.mode, picture.format, size, list(picture.warnings), small.reduce(SIDE // THUMBNAIL).tobytes())
     return (None, None, *facts, *whole.size, small.tobytes())
+
+
+def _squished(image: Image.Image) -> Image.Image:
+    """Bring a picture to ``SIDE`` x ``SIDE`` pixels; one that is smaller gets no steps that it has not."""
+    if max(image.size) <= SIDE:
+        return image.resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    # the gap halves most of the work on larger pictures, and no network sees these
+    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0)
 
 
 def measured(answers: Sequence[list[tuple[Any, ...]]]) -> list[list[tuple[Any, ...]]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -131,8 +131,8 @@ def _name_features(table: pd.DataFrame) -> np.ndarray:
     """Describe how each file is named: pieces of its name without numbers, folders and names of classes."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    names = table["path"].map(PurePosixPath)
-    stems, extensions = names.map(lambda name: name.stem), names.map(lambda name: name.suffix)
+    parts = [posixpath.splitext(posixpath.basename(path)) for path in table["path"]]
+    stems, extensions = (pd.Series(part, dtype=object) for part in zip(*parts, strict=True))
     classes = sorted({name for text in set(table["label"]) for name in labels.split(text)}, key=len, reverse=True)
     spelt = "|".join(re.escape(name) for name in classes if not name.isdigit())
     if spelt:

@@ -23,6 +23,8 @@ from fastrec.preprocess import rows
 from fastrec.records import CacheInfo, Resize
 from fastrec.run import Run, home
 
+COUNTED = 2048  # with so many pictures, mean and deviation are within about a hundredth of a deviation
+
 
 def build(
     run: Run,
@@ -65,7 +67,7 @@ def build(
         for row, (name, path, box) in enumerate(zip(table["image_id"], table["path"], table["box"], strict=True))
     ]
     with run.writing(IMAGES) as temporary:
-        part, counts = _assembled(run.path(IMAGES), jobs, (table["split"] == "train").to_list(), shape, resize)
+        part, counts = _assembled(run.path(IMAGES), jobs, _counted(table["split"]), shape, resize)
         _link(part, temporary)
     for left in _unfinished(run.path(IMAGES)):
         left.unlink()
@@ -84,6 +86,14 @@ def build(
     )
     run.write(CACHE, info)
     return info
+
+
+def _counted(split: pd.Series) -> list[bool]:
+    """Choose the train pictures whose levels give mean and deviation: of many, some evenly spread over the rows."""
+    counted = np.zeros(len(split), bool)
+    train = np.flatnonzero(split == "train")
+    counted[train[:: -(-len(train) // COUNTED) or 1]] = True
+    return counted.tolist()
 
 
 def _locator(run: Run) -> Callable[[str], str]:
@@ -144,7 +154,7 @@ def _link(part: Path, target: Path) -> None:
 
 
 def _statistics(counts: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and deviation per channel, on the scale 0 to 1, from counts of levels: they are exact."""
+    """Return mean and deviation per channel, on the scale 0 to 1, from counts of levels."""
     scale, total = np.arange(256) / 255, counts[0].sum()
     mean = counts @ scale / total
     deviation = np.sqrt(np.maximum(counts @ scale**2 / total - mean**2, 0))

@@ -57,6 +57,16 @@ def test_statistics_are_those_of_train_alone(ready):
     np.testing.assert_allclose(info.std, train.std((0, 1, 2)), atol=1e-5)
 
 
+def test_statistics_of_many_pictures_are_those_of_some_spread_over_train(ready, monkeypatch):
+    run, table, split = ready
+    monkeypatch.setattr(cache, "COUNTED", 4)
+    info = cache.build(run, table, split, 16)
+    rows = np.sort(splits.rows(split, ["train"]))
+    some = run.read(IMAGES)[rows[:: -(-len(rows) // 4)]] / 255
+    assert 2 <= len(some) <= 4
+    np.testing.assert_allclose(info.mean, some.mean((0, 1, 2)), atol=1e-5)
+
+
 def test_a_changed_file_stops_the_build_and_keeps_the_old_cache(ready):
     run, table, split = ready
     cache.build(run, table, split, 16)
