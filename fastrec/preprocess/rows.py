@@ -44,7 +44,7 @@ def key(image_id: str, size: int, rule: str, decoder: str) -> bytes:
     return hashlib.sha256(f"{image_id} {size} {rule} {decoder}".encode()).digest()
 
 
-def _checksum(pixels: bytes | np.ndarray) -> bytes:
+def _checksum(pixels: bytes) -> bytes:
     """Return what shows that a row was not written to its end, or changed: a third of the time of a sha256."""
     return zlib.crc32(pixels).to_bytes(4, "little")
 
@@ -151,7 +151,7 @@ class Earlier:
         if (row := self._places.get(content)) is None:
             return None
         pixels = self._pixels[row]
-        return (row, pixels) if _checksum(pixels) == self._stamps[row, 32:].tobytes() else None
+        return (row, pixels) if _checksum(pixels.tobytes()) == self._stamps[row, 32:].tobytes() else None
 
 
 def fill(work: Work, layout: Layout, rule: str) -> tuple[Work, bytes]:

@@ -132,7 +132,8 @@ def test_a_processor_that_knows_bfloat16_computes_in_it_and_keeps_weights_and_lo
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
 
     class Formats(Callback):
-        found: set[tuple[str, torch.dtype]] = set()
+        def __init__(self):
+            self.found = set()
 
         def before_train(self):
             self.learn.model.register_forward_hook(lambda _, __, out: self.found.add(("forward", out.dtype)))
