@@ -103,10 +103,14 @@ def contest(title: str, rounds: int, root: Path, architecture: str, options: dic
 
 
 def one_round(calls) -> dict[str, dict[str, float]]:
-    """Return medians; answer and forward pass follow each other picture by picture, so that both meet the same load."""
+    """Return medians; answer and forward pass follow each other picture by picture, so that both meet the same load.
+
+    A pass that is not timed goes before: the other's threads come to rest, and its weights leave the caches.
+    """
     found = {name: {WHOLE: [], BARE: [], ABOVE: []} for name in calls}
     for k in range(ANSWERS):
         for name, (answer, paths, forward, prepared) in calls.items():
+            forward(prepared[k])
             whole, bare = milliseconds(answer, paths[k]), milliseconds(forward, prepared[k])
             for what, value in ((WHOLE, whole), (BARE, bare), (ABOVE, whole - bare)):
                 found[name][what].append(value)

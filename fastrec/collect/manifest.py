@@ -76,16 +76,20 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
     rejected = pd.DataFrame([*refused, *unfit, *repeated], columns=REJECTED.schema.names)
     rejected = rejected.sort_values("path", ignore_index=True)
     _check_classes(items, manifest, rejected)
-    thumbnails = _thumbnails(told, manifest["image_id"])
-    del told  # the larger part of all memory
-    return manifest, rejected, duplicates.pairs(list(manifest["image_id"]), thumbnails)
+    near = duplicates.pairs(*_thumbnails(told))
+    kept = near["image_id"].isin(manifest["image_id"]) & near["other_id"].isin(manifest["image_id"])
+    return manifest, rejected, near[kept].reset_index(drop=True)
 
 
-def _thumbnails(told: pa.Table, image_ids: Iterable[str]) -> np.ndarray:
-    """Return the thumbnails of usable pictures: those of refused ones are null and take no room in the column."""
-    shown = told.select(["image_id", "thumbnail"]).filter(pc.is_valid(told["thumbnail"])).combine_chunks()
-    levels = np.frombuffer(b"" if not len(shown) else shown["thumbnail"].chunk(0).buffers()[2], np.uint8)
-    return levels.reshape(-1, THUMBNAIL, THUMBNAIL, 3)[_places(shown, image_ids).to_numpy()]
+def _thumbnails(told: pa.Table) -> tuple[list[str], np.ndarray]:
+    """Return names and thumbnails of what was decoded, in the table's order and without a copy.
+
+    The thumbnails of refused pictures are null and take no room in their column.
+    """
+    column = told["thumbnail"].chunk(0)
+    levels = np.frombuffer(column.buffers()[2] or b"", np.uint8, (len(column) - column.null_count) * THUMBNAIL**2 * 3)
+    names = told["image_id"].filter(pc.is_valid(column)).to_pylist()
+    return names, levels.reshape(-1, THUMBNAIL, THUMBNAIL, 3)
 
 
 def _places(told: pa.Table, image_ids: Iterable[str]) -> pa.Array:

@@ -13,7 +13,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
 
-from fastrec import allocation, bundle, files
+from fastrec import bundle, files
 from fastrec.artefacts import BUNDLE, CACHE, IMAGES, SPLITS, stage_folder
 from fastrec.records import BundleRecord, Preprocessing
 from fastrec.run import Run
@@ -39,8 +39,6 @@ from fastrec.train.pretrained import FRESH, start_from
 from fastrec.train.recipe import Recipe
 from fastrec.train.resume import ExactLearner
 
-KEPT = 2**31 - 1  # bytes of freed memory that stay for the next step's activations
-
 
 def create(dls: DataLoaders, recipe: Recipe) -> ExactLearner:
     """Make the Learner of a recipe; its fresh weights, and all that training draws from now on, follow from the seed.
@@ -52,7 +50,6 @@ def create(dls: DataLoaders, recipe: Recipe) -> ExactLearner:
     recipe
         See `fastrec.train.architectures.build` and `fastrec.train.pretrained.start_from` for the network.
     """
-    allocation.keep_freed(KEPT)
     recipe = replace(recipe, pretrained=autoencoder.source(dls, recipe))
     set_seed(recipe.seed, reproducible=True)
     network, options, start = _network(recipe, dls)

@@ -16,7 +16,7 @@ from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import Category, CategoryMap, MultiCategory
 from fastai.torch_core import TensorCategory, TensorImage, TensorMultiCategory
 
-from fastrec import labels
+from fastrec import allocation, labels
 from fastrec.artefacts import CACHE, IMAGES, SPLITS
 from fastrec.files import FastrecError
 from fastrec.preprocess import augment as augmentation
@@ -27,6 +27,7 @@ from fastrec.train import balance
 from fastrec.train.prepare import Prepare
 from fastrec.train.recipe import Recipe
 
+KEPT = 2**31 - 1  # bytes of freed memory that stay for the next batches and activations
 Target: TypeAlias = TensorCategory | TensorMultiCategory
 
 
@@ -148,6 +149,7 @@ def load(run: Run, recipe: Recipe, held_out: np.ndarray | None = None) -> DataLo
     """
     if recipe.batch_size < 2:
         raise FastrecError(f"batch_size is {recipe.batch_size}: take at least 2.")
+    allocation.keep_freed(KEPT)
     splits, cached, info = run.read(SPLITS), run.read(IMAGES), run.read(CACHE)
     targets = _targets(splits.sort_values("row")["label"], info)
     device = "cuda" if torch.cuda.is_available() else "cpu"
