@@ -105,13 +105,12 @@ def contest(title: str, rounds: int, root: Path, architecture: str, options: dic
 def one_round(calls) -> dict[str, dict[str, float]]:
     """Return medians; answer and forward pass follow each other picture by picture, so that both meet the same load.
 
-    A pass that is not timed goes before: the other's threads come to rest, and its weights leave the caches.
+    Each contestant gives all its answers in a row, as a service does, with its own code and weights in the caches.
     """
     found = {name: {WHOLE: [], BARE: [], ABOVE: []} for name in calls}
-    for k in range(ANSWERS):
-        for name, (answer, paths, forward, prepared) in calls.items():
-            forward(prepared[k])
-            whole, bare = milliseconds(answer, paths[k]), milliseconds(forward, prepared[k])
+    for name, (answer, paths, forward, prepared) in calls.items():
+        for path, pixels in zip(paths, prepared, strict=True):
+            whole, bare = milliseconds(answer, path), milliseconds(forward, pixels)
             for what, value in ((WHOLE, whole), (BARE, bare), (ABOVE, whole - bare)):
                 found[name][what].append(value)
     return {name: {what: statistics.median(values) for what, values in spent.items()} for name, spent in found.items()}
