@@ -32,6 +32,29 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class OnDemand(Sequence[Item]):
+    """Items for `map_items` that are made when their turn comes, so that the first need not wait for the last.
+
+    Parameters
+    ----------
+    count
+        How many.
+    make
+        Makes one from its position; called by several threads.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], Item]) -> None:
+        self._places, self._make = range(count), make
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self._make(one) for one in self._places[place]]
+        return self._make(self._places[place])
+
+
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
     """Make many lasting objects: the collector would walk over all of them again and again, and find nothing."""
@@ -129,19 +152,34 @@ class _Task:
                 yield value
 
     def work(self) -> None:
-        """Work through chunks until none is left."""
-        while (start := self._take()) is not None:
+        """Work through chunks until none is left; each is made while the child is busy with the one before."""
+        ahead = [self._take()]
+
+        def make_ahead() -> None:
+            if not ahead:
+                ahead.append(self._take())
+
+        while (taken := ahead.pop()) is not None:
+            start, chunk = taken
             try:
-                self._map(start, list(self.items[start : start + self.chunk]))
+                if isinstance(chunk, Exception):
+                    raise chunk
+                self._map(start, chunk, make_ahead)
             except Exception as error:  # belongs to whoever reads the results
                 self.delivered.put((start, [(False, error)]))
+            make_ahead()
 
-    def _take(self) -> int | None:
+    def _take(self) -> tuple[int, list[Any] | Exception] | None:
         with self.guard:
             start, self.taken = self.taken, self.taken + self.chunk
-        return None if self.stopped or start >= len(self.items) else start
+        if self.stopped or start >= len(self.items):
+            return None
+        try:
+            return start, list(self.items[start : start + self.chunk])
+        except Exception as error:
+            return start, error
 
-    def _map(self, start: int, chunk: list[Any], again: bool = False) -> None:
+    def _map(self, start: int, chunk: list[Any], meanwhile: Callable[[], None] | None = None) -> None:
         """Have a child map a chunk; if it dies, what is left has a second chance, one by one.
 
         That shows whose fault it was; and a process may die of what others do to the system's memory.
@@ -153,6 +191,8 @@ class _Task:
             for results in child.map([] if self.stopped else chunk):
                 self.delivered.put((start + done, results))
                 done += len(results)
+                if meanwhile is not None:
+                    meanwhile()
         finally:
             with self.guard:
                 self.busy.discard(child)
@@ -161,10 +201,10 @@ class _Task:
             return
         fault = child.end()
         for place in range(done, 0 if self.stopped else len(chunk)):
-            if again:
+            if meanwhile is None:  # this was the second chance
                 self.delivered.put((start + place, [(True, fault)]))
             else:
-                self._map(start + place, [chunk[place]], again=True)
+                self._map(start + place, [chunk[place]])
 
     def stop(self) -> None:
         """End the children at once, if any still works."""

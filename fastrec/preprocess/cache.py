@@ -60,14 +60,8 @@ def build(
         raise FastrecError(f"size is {size}: take 8 to 2048 pixels.")
     shape = (size, size, channels.count(colour))
     table = splits.merge(manifest[["image_id", "path", "box"]], on="image_id").sort_values("row")
-    decoder = provenance.decoder_fingerprint(Path(rows.__file__))
-    locate = _locator(run)
-    jobs: list[rows.Job] = [
-        (row, rows.key(name, size, resize, decoder), locate(path), name, box if box is None else tuple(box))
-        for row, (name, path, box) in enumerate(zip(table["image_id"], table["path"], table["box"], strict=True))
-    ]
     with run.writing(IMAGES) as temporary:
-        part, counts = _assembled(run.path(IMAGES), jobs, _counted(table["split"]), shape, resize)
+        part, counts = _assembled(run, table, shape, resize)
         _link(part, temporary)
     for left in _unfinished(run.path(IMAGES)):
         left.unlink()
@@ -75,7 +69,7 @@ def build(
     several = labels.several(manifest["labels"])
     classes = sorted({name for text in splits["label"].unique() for name in labels.each(text, several)})
     info = CacheInfo(
-        n=len(jobs),
+        n=len(table),
         size=size,
         resize=resize,
         mean=mean,
@@ -108,26 +102,42 @@ def _locator(run: Run) -> Callable[[str], str]:
     return locate
 
 
-def _assembled(
-    made: Path, jobs: Sequence[rows.Job], counted: Sequence[bool], shape: tuple[int, int, int], rule: Resize
-) -> tuple[Path, np.ndarray]:
-    """Return a file with a row for each job, and how often each level occurs in those that are ``counted``.
+def _assembled(run: Run, table: pd.DataFrame, shape: tuple[int, int, int], rule: Resize) -> tuple[Path, np.ndarray]:
+    """Return a file with a row for each picture, and how often each level occurs in those that are counted.
 
     Rows of earlier builds are copied, the others are decoded.
     """
-    contents = hashlib.sha256(b"".join(job[1] for job in jobs)).hexdigest()
-    layout = rows.Layout.of(made.with_name(f".{made.stem}.{contents[:16]}.part"), len(jobs), shape)
-    layout.reserve(len(jobs))
+    made, names, counted = run.path(IMAGES), table["image_id"].to_list(), _counted(table["split"])
+    job, contents = _jobs(run, table, f"{shape[0]} {rule} {provenance.decoder_fingerprint(Path(rows.__file__))}")
+    layout = rows.Layout.of(made.with_name(f".{made.stem}.{contents}.part"), len(names), shape)
+    layout.reserve(len(names))
     sources = [rows.Earlier(path, shape) for path in (layout.path, made, *_unfinished(made))]
-    work = [rows.Work(job, _copied(job, sources, layout), count) for job, count in zip(jobs, counted, strict=True)]
+
+    def work(place: int) -> rows.Work:
+        one = job(place)
+        return rows.Work(one, _copied(one, sources, layout), counted[place])
+
+    wanted = engine.OnDemand(len(names), work)
     fill, counts = partial(rows.fill, layout=layout, rule=rule), rows.levels(b"", shape)
-    with closing(engine.map_items(fill, work, finish=partial(rows.store, layout=layout))) as filled:
-        for job, levels in zip(jobs, engine.progress(filled, len(work), "cache"), strict=True):
+    with closing(engine.map_items(fill, wanted, finish=partial(rows.store, layout=layout))) as filled:
+        for place, levels in enumerate(engine.progress(filled, len(names), "cache")):
             if isinstance(levels, engine.Lost):
-                raise FastrecError(f"{job[2]} {levels.message}; it was usable before: then run again.")
+                raise FastrecError(f"{job(place)[2]} {levels.message}; it was usable before: then run again.")
             if levels is not None:
                 counts += levels
     return layout.path, counts
+
+
+def _jobs(run: Run, table: pd.DataFrame, made_by: str) -> tuple[Callable[[int], rows.Job], str]:
+    """Return what names the work for a place in the table, and a short checksum of all that the rows will show."""
+    columns = [table[name].to_list() for name in ("row", "image_id", "path", "box")]
+    locate = _locator(run)
+
+    def job(place: int) -> rows.Job:
+        row, name, path, box = (column[place] for column in columns)
+        return row, rows.key(name, made_by), locate(path), name, box if box is None else tuple(box)
+
+    return job, hashlib.sha256("\n".join([made_by, *columns[1]]).encode()).hexdigest()[:16]
 
 
 def _unfinished(made: Path) -> list[Path]:

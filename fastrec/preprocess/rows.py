@@ -39,9 +39,12 @@ class Work(NamedTuple):
     counted: bool
 
 
-def key(image_id: str, size: int, rule: str, decoder: str) -> bytes:
-    """Return what tells a row's content: with equal keys and channels, pixels are equal."""
-    return hashlib.sha256(f"{image_id} {size} {rule} {decoder}".encode()).digest()
+def key(image_id: str, made_by: str) -> bytes:
+    """Return what tells a row's content: with equal keys and channels, pixels are equal.
+
+    ``made_by`` names the size, the rule and the decoder.
+    """
+    return hashlib.sha256(f"{image_id} {made_by}".encode()).digest()
 
 
 def _checksum(pixels: bytes) -> bytes:
