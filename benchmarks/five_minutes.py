@@ -153,7 +153,8 @@ def ours(run: Any) -> Callable[[float, int], Outcome]:
     from fastrec.train.resizing import side
 
     recipe = Recipe(
-        options={"width": 24},
+        options={"width": 32},
+        precision="mixed",  # where the processor knows bfloat16
         batch_size=256,
         augment="shift",
         flip=True,
