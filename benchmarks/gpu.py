@@ -141,37 +141,16 @@ def one(run: Any, recipe: Any) -> tuple[Any, float, float]:
     """Train once; return the Learner, the seconds of all of it, and the accuracy on what was held out."""
     import torch
 
-    from fastrec.train import learner, loaders, schedules
+    from fastrec.train import learner, schedules, training
 
     began = time.perf_counter()
-    dls = loaders.load(run, recipe)
-    for loader in dls.loaders:
-        loader.dataset = held(loader.dataset, dls.device)
-    learn = learner.create(dls, recipe)
+    learn = training.prepare(run, recipe)
     with learn.no_bar(), learn.no_logging():
         schedules.train(learn, recipe)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     spent = time.perf_counter() - began
     return learn, spent, learner.validate(learn)["accuracy"]
-
-
-def held(dataset: Any, device: Any) -> Any:
-    """Return the same pictures, kept on the device as bytes: a batch is a choice among them."""
-    import torch
-    from fastai.torch_core import TensorImage
-
-    from fastrec.train.loaders import CachedImages
-
-    class Held(CachedImages):
-        def batch(self, indices: list[int]) -> tuple[Any, Any]:
-            where = torch.tensor(indices, device=device)
-            return TensorImage(pixels[where]), self.kind(targets[where])
-
-    made = Held(dataset.images, dataset.rows, dataset.targets.numpy(), list(dataset.vocab), dataset.split_idx)
-    pixels = torch.from_numpy(made.images[made.rows]).to(device).permute(0, 3, 1, 2)
-    targets = made.targets.to(device)
-    return made
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import random
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
@@ -28,6 +29,7 @@ from fastrec.train.prepare import Prepare
 from fastrec.train.recipe import Recipe
 
 KEPT = 2**31 - 1  # bytes of freed memory that stay for the next batches and activations
+HELD = 0.25  # share of a GPU's free memory that the pictures may take
 Target: TypeAlias = TensorCategory | TensorMultiCategory
 
 
@@ -42,12 +44,27 @@ class CachedImages:
         self.split_idx = split  # 0 is train
         self.kind: type[Target] = TensorCategory if targets.ndim == 1 else TensorMultiCategory
         self.n_inp = 1  # told, since fastai would find out by a trial pass amid the first step
+        self._held: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def bytes(self) -> int:
+        """What the pictures take in memory."""
+        return len(self.rows) * math.prod(self.images.shape[1:])
+
+    def hold(self, device: torch.device) -> None:
+        """Keep all pictures on a device, as bytes: a batch is then a choice among them, and none has to travel."""
+        pixels = torch.from_numpy(np.asarray(self.images[self.rows])).to(device)
+        self._held = pixels.permute(0, 3, 1, 2), self.targets.to(device)
+
     def batch(self, indices: list[int]) -> tuple[TensorImage, Target]:
         """Read many rows at once; the result is already channels-last in memory."""
+        if self._held is not None:
+            pixels, targets = self._held
+            chosen = torch.tensor(indices, device=pixels.device)
+            return TensorImage(pixels[chosen]), self.kind(targets[chosen])
         pixels = torch.from_numpy(np.asarray(self.images[self.rows[indices]])).permute(0, 3, 1, 2)
         return TensorImage(pixels), self.kind(self.targets[indices])
 
@@ -159,11 +176,21 @@ def load(run: Run, recipe: Recipe, held_out: np.ndarray | None = None) -> DataLo
         dataset = CachedImages(cached, chosen, targets[chosen], info.classes, k)
         tail = Prepare(info.mean, info.std, varied if split == "train" else None)
         made.append(_loader(dataset, recipe.batch_size, tail, device, shuffle=split == "train"))
+    if device == "cuda":
+        _hold(made)
     made[0].seed, made[0].chances = recipe.seed, balance.chances(recipe.balance, made[0].dataset.targets)
     dls = DataLoaders(*made, path=run.folder / "03_train")
     dls.vocab, dls.multi_label, dls.size, dls.channels = info.classes, info.multi_label, info.size, info.channels
     dls.image_ids = splits.sort_values("row")["image_id"].to_numpy()  # by cache row
     return dls
+
+
+def _hold(made: list[CacheLoader]) -> None:
+    """Keep the pictures on the GPU if they take a small part of its free memory."""
+    free, _ = torch.cuda.mem_get_info()
+    if sum(loader.dataset.bytes for loader in made) < HELD * free:
+        for loader in made:
+            loader.dataset.hold(loader.device)
 
 
 def _targets(texts: pd.Series, info: CacheInfo) -> np.ndarray:

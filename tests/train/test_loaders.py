@@ -48,6 +48,19 @@ def test_batches_are_channels_last(run):
     assert loaders.load(run, PLAIN).train_ds.batch([0, 1])[0].is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize(("free", "held"), [(10**9, True), (1000, False)])
+def test_pictures_kept_on_a_device_make_the_same_batches(run, monkeypatch, free, held):
+    plain, kept = (loaders.load(run, Recipe(batch_size=8, augment="medium", flip=True)) for _ in range(2))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, free))  # a test has no GPU: the processor stands in
+    loaders._hold(kept.loaders)
+    assert [loader.dataset._held is not None for loader in kept.loaders] == [held, held]
+    for here, there in zip(plain.loaders, kept.loaders, strict=True):
+        for (x, y), (same_x, same_y) in zip(here, there, strict=True):
+            assert torch.equal(x, same_x)
+            assert torch.equal(y, same_y)
+            assert same_x.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_fastai_shows_a_batch_with_class_names(run):
     import matplotlib.pyplot as plt
 
