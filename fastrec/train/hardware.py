@@ -21,8 +21,8 @@ class BrainFloat(Callback):
     order = MixedPrecision.order
 
     def before_batch(self) -> None:
-        """Let PyTorch choose the format of each operation."""
-        self.autocast = torch.autocast("cpu", torch.bfloat16)
+        """Let PyTorch choose the format of each operation; its cache would outlive a step that fails."""
+        self.autocast = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
         self.autocast.__enter__()
 
     def after_pred(self) -> None:

@@ -156,6 +156,15 @@ def test_a_processor_that_knows_bfloat16_computes_in_it_and_keeps_weights_and_lo
     assert not torch.equal(*losses)
 
 
+def test_a_forward_pass_that_fails_leaves_no_mixed_precision_behind(run, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    learn = training.prepare(run, replace(QUICK, precision="mixed"))
+    learn.model.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def test_a_compiled_network_learns_the_same_under_the_same_names(run, monkeypatch):
     compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled(self, backend="eager", **how))

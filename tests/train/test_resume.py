@@ -79,6 +79,7 @@ CRAFT = {
     "cosine, frozen, gradual": {"schedule": "cosine", "unfreeze": "gradual", "frozen_epochs": 1, "epochs": 2},
     "flat_cos, sgd": {"schedule": "flat_cos", "optimizer": "sgd", "learning_rate": 0.1, "clip": 0.5},
     "accumulated": {"accumulate": 2, "mix": "mixup"},
+    "mixed": {"precision": "mixed"},  # where the processor knows bfloat16
     "average": {"keep": "average", "frozen_epochs": 1, "epochs": 2},
     "best": {"keep": "best", "frozen_epochs": 1, "epochs": 2, "start_size": 0.5},
     "patience": {"keep": "best", "patience": 1, "epochs": 4, "learning_rate": 0.3},
