@@ -1,7 +1,8 @@
 """Claim: a training step costs little more than PyTorch's own: the same network, loss, optimizer and batches.
 
 The batches are made beforehand, so that neither the loader nor the augmentation counts.  Contestants take turns within
-one process: the bare loop, our Learner with all that it guards and records, and fastai's own with its Adam.  With
+one process: the bare loop, our Learner with all that it guards and records, and fastai's own with its Adam; and ours
+in mixed precision, where the processor knows bfloat16.  With
 ``OMP_NUM_THREADS=1`` the time is that of the processor, which other work on the machine disturbs less.
 """
 
@@ -12,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 
 import measure
 
@@ -31,11 +33,15 @@ class Made(list):
 
 
 def main(rounds: int = 15) -> None:
+    from fastrec.train import hardware
+
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FASTREC_HOME"] = folder
         run = digits()
         for batch, steps in STEPS.items():
             makers = {"bare PyTorch": bare, "fastrec": fastrec, "fastai": fastai}
+            if hardware.knows_bfloat16():
+                makers["fastrec, mixed precision"] = partial(fastrec, precision="mixed")
             contestants = {name: make(run, batch, steps) for name, make in makers.items()}
             measure.alternate(contestants, 1)  # warm-up
             found = measure.alternate(contestants, rounds)
@@ -121,11 +127,11 @@ def clocked(learn, train):
     return run
 
 
-def fastrec(run, batch, steps):
+def fastrec(run, batch, steps, precision="float32"):
     from fastrec.train import schedules, training
     from fastrec.train.recipe import Recipe
 
-    recipe = Recipe(epochs=1, batch_size=batch)
+    recipe = Recipe(epochs=1, batch_size=batch, precision=precision)
     learn = training.prepare(run, recipe)
     learn.dls = made(learn.dls, steps)
     return clocked(learn, lambda: schedules.train(learn, recipe))

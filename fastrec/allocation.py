@@ -12,8 +12,7 @@ def keep_freed(most: int) -> None:
     """Have the C library keep freed memory for the next arrays, and give it back only beyond ``most`` bytes.
 
     By itself glibc maps every larger array anew, and each of its pages then costs a fault when it is first
-    written: up to a third of the time where arrays come and go by the thousand.  Other C libraries are left
-    as they are.
+    written, which can take longer than the work on it.  Other C libraries are left as they are.
     """
     with suppress(OSError, AttributeError, TypeError):  # musl and macOS have no mallopt, Windows no CDLL(None)
         settle = ctypes.CDLL(None).mallopt
