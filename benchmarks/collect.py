@@ -4,7 +4,7 @@ Collect reads, hashes and decodes every file in full, measures it, finds exact a
 fastai's ``verify_images`` decodes JPEG files at an eighth of their size; cleanvision makes all its default checks;
 imagededup hashes (PHash) and finds duplicates.  Every contestant uses all processors, as it does by default.
 
-    python benchmarks/collect.py [ROUNDS]
+    python benchmarks/collect.py [ROUNDS] [--quick]     quick: beside verify_images alone, and at more sizes
 """
 
 from __future__ import annotations
@@ -119,14 +119,17 @@ def imagededup(root: Path):
     return lambda: measure.rate(work)
 
 
-def beside_peers(root: Path, rounds: int) -> None:
+def beside_peers(root: Path, rounds: int, quick: bool) -> None:
     contestants = {"fastrec": ours(root), "fastai verify_images": verify_images(root)}
-    contestants |= {"cleanvision": cleanvision(root), "imagededup": imagededup(root)}
+    libraries = ["fastai", "pillow"]
+    if not quick:
+        contestants |= {"cleanvision": cleanvision(root), "imagededup": imagededup(root)}
+        libraries += ["cleanvision", "imagededup"]
     gc.freeze()  # what the peers import, PyTorch among it, is walked over at nobody's cost
     found = measure.alternate(contestants, rounds)
     count = sum(path.is_file() for path in root.rglob("*"))
     title = f"{root.name}: {count:,} files, from their names to the judgement"
-    measure.report(title, "images/s", found, "fastrec", ("fastai", "cleanvision", "imagededup", "pillow"), digits=0)
+    measure.report(title, "images/s", found, "fastrec", tuple(libraries), digits=0)
 
 
 def over_processors(root: Path, rounds: int) -> None:
@@ -172,17 +175,19 @@ def alone(root: Path) -> None:
     )
 
 
-def main(rounds: int = 5) -> None:
+def main(rounds: int = 5, quick: bool = False) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["FASTREC_HOME"] = name
         sets = [root for root in (unpacked("cifar10", folder), unpacked("imagenette160", folder)) if root]
         first = sets[0] if sets else digits()
         for root in [some(first, 5_000, folder) if sets else first, *sets[1:]]:
-            beside_peers(root, rounds)
+            beside_peers(root, rounds, quick)
             over_processors(root, max(1, rounds // 2))
+        if sets and quick:
+            beside_peers(some(first, 20_000, folder), rounds, quick)
         if sets:
-            beside_peers(first, max(1, rounds // 3))
+            beside_peers(first, rounds if quick else max(1, rounds // 3), quick)
         at_sizes(first, folder)
 
 
@@ -190,4 +195,5 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--alone"]:
         alone(Path(sys.argv[2]))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+        asked = [one for one in sys.argv[1:] if one != "--quick"]
+        main(int(asked[0]) if asked else 5, "--quick" in sys.argv)

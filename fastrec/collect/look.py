@@ -49,7 +49,8 @@ def look(job: tuple[str, Sequence[Box]], known: Collection[str]) -> list[tuple[A
     except images.ImageError as error:
         return [(None, error.code, str(error))] * len(boxes)
     names = [identity(data, box) for box in boxes]
-    picture = None if all(name in known for name in names) else _decoded(data)
+    least = 0 if any(boxes) else SIDE  # boxes are in pixels of the whole picture
+    picture = None if all(name in known for name in names) else _decoded(data, least)
     return [
         (name,) if picture is None or name in known else (name, *_told(picture, box, len(data)))
         for name, box in zip(names, boxes, strict=True)
@@ -64,9 +65,9 @@ def identity(data: bytes, box: Sequence[float] | None) -> str:
     return digest.hexdigest()
 
 
-def _decoded(data: bytes) -> images.Picture | images.ImageError:
+def _decoded(data: bytes, least: int) -> images.Picture | images.ImageError:
     try:
-        return images.decode(data)
+        return images.decode(data, least)
     except images.ImageError as error:
         if isinstance(error.__cause__, MemoryError):  # says nothing of the picture
             raise MemoryError from error
@@ -82,7 +83,7 @@ def _told(picture: images.Picture | images.ImageError, box: Box, size: int) -> t
         return (error.code, str(error), *[None] * 7, b"")
     small = _squished(whole)
     facts = (picture.mode, picture.format, size, list(picture.warnings), small.reduce(SIDE // THUMBNAIL).tobytes())
-    return (None, None, *facts, *whole.size, small.tobytes())
+    return (None, None, *facts, *(picture.size if box is None else whole.size), small.tobytes())
 
 
 def _squished(image: Image.Image) -> Image.Image:

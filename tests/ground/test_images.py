@@ -311,4 +311,29 @@ def test_a_glance_at_few_points_never_hides_a_constant_picture(width, height, se
     step = max(1, min(width, height) // 64)
     points = pixels[::step, ::step].astype(float)
     plain = points[::4, ::4, 0].std() < 4 and (points.std((0, 1)) < 1).all()
-    assert ("nearly constant" in images.Picture(Image.fromarray(pixels), "PNG", "RGB").warnings) == plain
+    assert ("nearly constant" in images.Picture(Image.fromarray(pixels), (1, 1), "PNG", "RGB").warnings) == plain
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(600, 400), (130, 129), (64, 64), (40, 90)])
+def test_a_jpeg_that_is_decoded_smaller_tells_the_same(orientation, size):
+    levels = np.random.default_rng(0).integers(0, 256, (9, 6, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=95, exif=exif)
+    whole, small = (images.decode(stream.getvalue(), least) for least in (0, 64))
+    assert small.size == whole.size == whole.image.size
+    assert (small.format, small.mode, small.warnings) == (whole.format, whole.mode, whole.warnings)
+    assert min(small.image.size) >= min(64, *size)
+    shown = [images.resize(picture.image, 32).astype(int) for picture in (whole, small)]
+    assert np.abs(shown[0] - shown[1]).mean() < 3
+
+
+def test_a_jpeg_that_is_decoded_smaller_is_as_strict():
+    stream = io.BytesIO()
+    Image.effect_noise((600, 400), 90).save(stream, "JPEG")
+    data = stream.getvalue()
+    for end in (len(data) // 2, len(data) - 200):
+        with pytest.raises(images.ImageError, match="cut short"):
+            images.decode(data[:end], 64)
