@@ -47,13 +47,15 @@ def digits() -> Path:
 
 def some(root: Path, count: int, folder: Path) -> Path:
     """Return a folder with ``count`` of the pictures, of all classes alike."""
+    if (made := folder / f"{root.name}{count}").exists():
+        return made
     files = sorted(path for path in root.rglob("*") if path.is_file() and "test" not in path.parts[len(root.parts) :])
     for place in range(count):
         path = files[place * len(files) // count]
-        target = folder / f"{root.name}{count}" / path.relative_to(root)
+        target = made / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.link(path, target)
-    return folder / f"{root.name}{count}"
+    return made
 
 
 def ours(root: Path, processes: int | None = None):

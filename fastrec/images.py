@@ -152,8 +152,8 @@ def decode(data: bytes, least: int = 0) -> Picture:
         kind, mode, whole = image.format or "", image.mode, image.size
         smaller = least > 0 and image.draft(None, (least, least)) is not None
         _load(image)
-        upright = _turn(image, _to_rgb(image), notes)
-        size = _turned(whole, image) if smaller else upright.size
+        upright, swapped = _turn(image, _to_rgb(image), notes)
+        size = upright.size if not smaller else whole[::-1] if swapped else whole
         if (frames := _frames(image)) > 1:  # counted last, as counting moves on to other frames
             notes.append(f"first of {frames} frames taken")
         if (profile := image.info.get("icc_profile")) and profile[36:40] != b"acsp":
@@ -229,27 +229,18 @@ def _eight_bits(levels: np.ndarray, white: int) -> np.ndarray:
     return np.asarray(np.rint(levels * (255.0 / white)), np.uint8)
 
 
-def _turn(image: Image.Image, rgb: Image.Image, notes: list[str]) -> Image.Image:
-    """Undo the camera's rotation; read after load(), as TIFF files turn themselves then."""
+def _turn(image: Image.Image, rgb: Image.Image, notes: list[str]) -> tuple[Image.Image, bool]:
+    """Undo the camera's rotation, and say whether width and height changed places.
+
+    It is read after load(), as TIFF files turn themselves then.
+    """
     try:
-        method = _UPRIGHT.get(_orientation(image))
+        orientation = image.getexif().get(0x0112, 1)
     except Exception:  # EXIF is a small file format of its own, and as easily broken
         notes.append("unreadable EXIF ignored")
-        return rgb
-    return rgb.transpose(method) if method is not None else rgb
-
-
-def _turned(whole: tuple[int, int], image: Image.Image) -> tuple[int, int]:
-    """Return the whole picture's size, sides swapped where `_turn` has swapped those of a smaller one."""
-    with suppress(Exception):  # what cannot be read was not followed
-        return whole[::-1] if 5 <= _orientation(image) <= 8 else whole
-    return whole
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return what EXIF tells: 1 is upright, from 5 to 8 the picture lies on its side."""
-    told = image.getexif().get(0x0112, 1)
-    return told if isinstance(told, int) else 1
+        return rgb, False
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return (rgb, False) if method is None else (rgb.transpose(method), orientation > 4)
 
 
 def crop(pixels: np.ndarray, box: Sequence[float] | None) -> np.ndarray:

@@ -83,6 +83,7 @@ def listing(source: str | Sequence[str], label_map: Sequence[str] = (), group_by
         If a source is unknown or not there, holds no images or a class without any, if there is one
         class only, or if ``group_by`` is no pattern or matches no path.
     """
+    engine.start(engine.PAYS * engine.workers())  # who will decode what is listed loads meanwhile
     sources = [source] if isinstance(source, str) else list(source)
     opened = [_open(one) for one in sources]
     renamed = _renamed(label_map, {name for one in opened for name in one.classes})
