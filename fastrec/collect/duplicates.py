@@ -108,9 +108,8 @@ def _confirmed(
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    difference = np.subtract(one, other, dtype=np.int16).reshape(
-        len(one), SIDE * SIDE * 3
-    )  # half the memory of floats, and exact
+    # integers take half the memory of floats, and are exact
+    difference = np.subtract(one, other, dtype=np.int16).reshape(len(one), SIDE * SIDE * 3)
     return np.sqrt(np.einsum("ij,ij->i", difference, difference, dtype=np.int32) / difference.shape[1])
 
 
