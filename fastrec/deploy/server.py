@@ -80,10 +80,19 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
     return listener
 
 
+class _Announced(uvicorn.Server):
+    """A server that says on standard output where it is, once it is ready and heeds signals."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, then say so: whoever reads it may send a request, or an interrupt, at once."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            print(f"fastrec serves http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Serve on an open port until a signal ends it; says where on standard output."""
-    host, port = listener.getsockname()[:2]
-    print(f"fastrec serves http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     config = uvicorn.Config(
         app,
         http=Patient,
@@ -96,4 +105,4 @@ def run(app: FastAPI, listener: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    _Announced(config).run(sockets=[listener])
