@@ -60,8 +60,7 @@ def some(root: Path, count: int, folder: Path) -> Path:
 
 def ours(root: Path, processes: int | None = None):
     from fastrec import children, engine
-    from fastrec.artefacts import SEEN
-    from fastrec.collect import manifest, quality, sources
+    from fastrec.collect import manifest, quality, seen, sources
     from fastrec.run import Run
 
     def work() -> int:
@@ -69,7 +68,7 @@ def ours(root: Path, processes: int | None = None):
         children.stop()  # starting them counts
         found = sources.listing(f"folder:{root}")
         usable, _, near = manifest.inspect(Run("bench"), found.items)
-        quality.audit(usable, near, Run("bench").read(SEEN))
+        quality.audit(usable, near, seen.measures(Run("bench")))
         return len(found.items)
 
     def timed() -> float:
@@ -140,15 +139,15 @@ def over_processors(root: Path, rounds: int) -> None:
 
 
 def at_sizes(root: Path, folder: Path) -> None:
-    """Print cost and memory of collect in a process of its own at several sizes of the set."""
+    """Print cost and memory of collect, and of `verify_images`, each in a process of its own at several sizes."""
     print(f"\n{root.name}: cost and memory by the number of pictures")
     count = sum(path.is_file() for path in root.rglob("*"))
     for size in [size for size in SIZES if size <= count] or [count]:
         place = root if size == count else some(root, size, folder)
-        done = subprocess.run(
-            [sys.executable, __file__, "--alone", str(place)], capture_output=True, text=True, check=True
-        )
-        print(f"  {size:7,d} pictures  {done.stdout.strip()}")
+        for who in ALONE:
+            command = [sys.executable, __file__, "--alone", who, str(place)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            print(f"  {size:7,d} pictures  {who:13}  {done.stdout.strip()}", flush=True)
 
 
 def peak() -> float:
@@ -157,24 +156,41 @@ def peak() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def alone(root: Path) -> None:
+def collect_alone(root: Path) -> None:
     import psutil
 
     from fastrec import children
-    from fastrec.collect import manifest, sources
+    from fastrec.collect import manifest, quality, seen, sources
     from fastrec.run import Run
 
+    before, began, run = peak(), time.perf_counter(), Run(f"alone{root.name}")
     items = sources.listing(f"folder:{root}").items
-    before = peak()
-    began = time.perf_counter()
-    _, _, near = manifest.inspect(Run(f"alone{len(items)}"), items)
-    spent = time.perf_counter() - began
-    mine = peak()
+    usable, _, near = manifest.inspect(run, items)
+    spent, decoded = time.perf_counter() - began, peak()
     child = max(psutil.Process(one.process.pid).memory_info().rss for one in children._idle) / 2**20
+    import scipy.stats  # noqa: F401 (the audit loads it: not timed, as fastai's start is not below)
+    import sklearn.tree  # noqa: F401
+
+    began = time.perf_counter()
+    quality.audit(usable, near, seen.measures(run))
+    spent += time.perf_counter() - began
     print(
-        f"{1e6 * spent / len(items):6.0f} us each, peak {mine:4.0f} MB ({before:4.0f} before the first picture), "
-        f"each child {child:3.0f} MB at the end, {len(near)} pairs of near copies"
+        f"{1e6 * spent / len(items):6.0f} us each, peak {decoded:4.0f} MB ({before:.0f} before it began), "
+        f"{peak():.0f} with the audit and its libraries, each child {child:.0f} MB, {len(near)} near copies"
     )
+
+
+def verify_alone(root: Path) -> None:
+    from fastai.vision.utils import get_image_files, verify_images
+
+    before, began = peak(), time.perf_counter()
+    files = get_image_files(root)
+    verify_images(files)
+    spent = time.perf_counter() - began
+    print(f"{1e6 * spent / len(files):6.0f} us each, peak {peak():4.0f} MB ({before:.0f} before it began)")
+
+
+ALONE = {"collect": collect_alone, "verify_images": verify_alone}
 
 
 def main(rounds: int = 5, quick: bool = False) -> None:
@@ -195,7 +211,7 @@ def main(rounds: int = 5, quick: bool = False) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--alone"]:
-        alone(Path(sys.argv[2]))
+        ALONE[sys.argv[2]](Path(sys.argv[3]))
     else:
         asked = [one for one in sys.argv[1:] if one != "--quick"]
         main(int(asked[0]) if asked else 5, "--quick" in sys.argv)

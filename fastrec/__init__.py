@@ -9,4 +9,9 @@ One stage is one notebook, one sub-package, one folder of a run, one section of 
 page of the report.  Stages talk through files alone; ``fastrec.artefacts`` names every one.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# Arrow's own allocator keeps freed memory from all other libraries, and they theirs from it: one heap serves all
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -68,6 +68,7 @@ SEEN = Table(  # what one decode told about each content, so that none is decode
         width=WHOLE,
         height=WHOLE,
         **dict.fromkeys(STATISTICS[2:], REAL),  # of the picture at 64 pixels, see fastrec.images.statistics
+        coarse_sharpness=REAL,  # of the thumbnail
         decoder=TEXT,  # fingerprint of the decoder that told this: what another told counts no more
     ),
 )

@@ -43,21 +43,29 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(target, temporary)
-        yield temporary
-        for path in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
-            _sync(path)
-        _swap(temporary, target)
-        _sync(target.parent)
+        with naming_disk_faults(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(target, temporary)
+            yield temporary
+            for path in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
+                _sync(path)
+            _swap(temporary, target)
+            _sync(target.parent)
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def naming_disk_faults(target: Path) -> Iterator[None]:
+    """Say in one sentence what keeps a file from being written: a full disk, or a folder that may not be written."""
+    try:
+        yield
     except FastrecError:
         raise
     except Exception as error:
         if fault := _disk_fault(error, target):
             raise FastrecError(f"{target} was not written, what was there is kept: {fault}.") from error
         raise
-    finally:
-        _remove(temporary)
 
 
 def _clear_leftovers(target: Path, temporary: Path) -> None:

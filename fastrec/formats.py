@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,10 @@ class Folder:
 
 
 Artefact = Table | Record | Array | Folder
-ROWS = 2**13  # of a large table that are written together: more would take memory
 
 
-def load(artefact: Artefact, path: Path) -> Any:
-    """Read a DataFrame, a record or a memory-mapped array; of a folder return the path.
+def load(artefact: Artefact, path: Path, columns: Sequence[str] | None = None) -> Any:
+    """Read a DataFrame, or some columns of it, a record or a memory-mapped array; of a folder return the path.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def load(artefact: Artefact, path: Path) -> Any:
         Whatever the format's parser raises on damaged content; `reason` puts it in words.
     """
     if isinstance(artefact, Table):
-        return _load_table(artefact, path)
+        return _load_table(artefact, path, columns)
     if isinstance(artefact, Record):
         return artefact.model.model_validate_json(path.read_bytes())
     if isinstance(artefact, Array):
@@ -71,17 +71,28 @@ def load(artefact: Artefact, path: Path) -> Any:
     return path
 
 
-def _load_table(artefact: Table, path: Path) -> Any:
+def _load_table(artefact: Table, path: Path, columns: Sequence[str] | None) -> Any:
+    chosen = artefact.schema if columns is None else pa.schema([artefact.schema.field(name) for name in columns])
+    return _opened(artefact, path).read(columns=chosen.names).select(chosen.names).cast(chosen).to_pandas()
+
+
+def parts(artefact: Table, path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+    """Read a table some rows at a time, so that it may be larger than the memory."""
+    for part in _opened(artefact, path).iter_batches(rows):
+        yield part.cast(artefact.schema)
+
+
+def _opened(artefact: Table, path: Path) -> Any:
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    if table.schema.names != artefact.schema.names:
-        raise ValueError(f"columns {table.schema.names} instead of {artefact.schema.names}")
-    return table.cast(artefact.schema).to_pandas()
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    if file.schema_arrow.names != artefact.schema.names:
+        raise ValueError(f"columns {file.schema_arrow.names} instead of {artefact.schema.names}")
+    return file
 
 
 def save(artefact: Table | Record, content: Any, path: Path) -> None:
-    """Write a DataFrame or a record after checking it.
+    """Write a record, or a table as a DataFrame or some rows after the others, after checking it.
 
     Raises
     ------
@@ -101,8 +112,10 @@ def save(artefact: Table | Record, content: Any, path: Path) -> None:
 def _save_table(artefact: Table, frame: Any, path: Path) -> None:
     import pyarrow.parquet as pq
 
-    if isinstance(frame, pa.Table) and frame.schema == artefact.schema:
-        pq.write_table(frame, path, write_page_checksum=True, row_group_size=ROWS)
+    if isinstance(frame, Iterator):
+        with pq.ParquetWriter(path, artefact.schema, write_page_checksum=True) as writer:
+            for part in frame:
+                writer.write(part)
         return
     missing = [name for name in artefact.schema.names if name not in frame.columns]
     if missing:

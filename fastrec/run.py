@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,8 +108,8 @@ class Run:
 
     # ----------------------------------------------------------- reading, writing
 
-    def read(self, artefact: Artefact, name: str = "", stage: str = "") -> Any:
-        """Read an artefact: a DataFrame, a record, a memory-mapped array or a folder's path.
+    def read(self, artefact: Artefact, name: str = "", stage: str = "", columns: Sequence[str] | None = None) -> Any:
+        """Read an artefact: a DataFrame (or some columns of it), a record, a memory-mapped array or a folder's path.
 
         Raises
         ------
@@ -119,11 +119,21 @@ class Run:
         path = self.path(artefact, name, stage)
         if isinstance(artefact, Folder):
             files.recover(path)
+        with self._reading(path):
+            return formats.load(artefact, path, columns)
+
+    def parts(self, artefact: Table, rows: int) -> Iterator[pa.RecordBatch]:
+        """Read a table some rows at a time, where the whole would take much memory; raises as :meth:`read` does."""
+        with self._reading(self.path(artefact)):
+            yield from formats.parts(artefact, self.path(artefact), rows)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
         if not path.exists():
             raise FastrecError(self._missing(path))
         self.note_input(path)
         try:
-            return formats.load(artefact, path)
+            yield
         except Exception as error:  # a parser of damaged bytes raises anything
             raise FastrecError(f"{path} is damaged ({formats.reason(error)}): {self._cure(path)}.") from error
 
@@ -146,7 +156,7 @@ class Run:
         files.recover(path)
         return path.exists()
 
-    def write(self, artefact: Table | Record, content: pd.DataFrame | pa.Table | BaseModel) -> Path:
+    def write(self, artefact: Table | Record, content: pd.DataFrame | Iterator[pa.RecordBatch] | BaseModel) -> Path:
         """Write a table or record whole or not at all, after checking it against its schema."""
         with self.writing(artefact) as temporary:
             formats.save(artefact, content, temporary)

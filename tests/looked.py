@@ -29,7 +29,8 @@ def tables(
     given |= dict.fromkeys(STATISTICS[2:], 0.2)
     if len(pictures):
         shown = np.stack([images.resize(picture, 64) for picture in pictures])
-        given["thumbnail"] = [images.resize(picture, 16).tobytes() for picture in shown]
+        coarse = np.stack([images.resize(picture, 16) for picture in shown])
+        given["coarse_sharpness"] = images.statistics(coarse)["sharpness"].astype(float)
         given |= {key: values.astype(float) for key, values in images.statistics(shown).items()}
     table = pd.DataFrame({"image_id": [name(k) for k in range(count)], "labels": [[label] for label in labels]})
     table["path"] = [f"x/{label}/{k:03d}.png" for k, label in enumerate(labels)]

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 SIDE = 16  # of the thumbnails, in pixels
 BANDS = 8  # of 16 bits; two pictures meet if one band is equal
 WINDOW = 32  # neighbours of a picture in a band that are compared
 RELATIVE, ABSOLUTE = 0.2, 14.0  # largest root mean square difference: over the contrast, and in levels of 255
 CHUNK = 512  # pictures or pairs compared at once
+ROUNDING = 0.01
+BLOCK = 4  # pixels a side: what the first look at a pair compares
 FLAT = 4.0  # contrast below which only nearly equal levels prove anything
+Thumbnails = Callable[[np.ndarray], np.ndarray]
 
 
-def pairs(image_ids: Sequence[str], thumbnails: np.ndarray) -> pd.DataFrame:
+def pairs(image_ids: pa.Array, thumbnails: Thumbnails) -> pd.DataFrame:
     """Find the pairs of near copies: resized, re-encoded or slightly edited versions of one picture.
 
     Difference hashes (Krawetz 2013, hackerfactor.com) along rows and columns propose pairs; equal
@@ -26,22 +31,22 @@ def pairs(image_ids: Sequence[str], thumbnails: np.ndarray) -> pd.DataFrame:
     Parameters
     ----------
     image_ids
-        n names.
+        n names, an array of text.
     thumbnails
-        uint8, (n, 16, 16, 3), squished to a square.
+        What returns the thumbnails at some positions: uint8, (m, 16, 16, 3), squished to a square.
 
     Returns
     -------
     One row per pair: ``image_id`` and ``other_id`` in alphabetical order, and ``value``, the root mean
     square difference in levels of 255.
     """
-    if len(thumbnails) < 2:
-        return pd.DataFrame({"image_id": [], "other_id": [], "value": []}).astype({"value": float})
-    traits = _Traits.of(thumbnails)
-    found = [_confirmed(thumbnails, traits, left, right) for left, right in _proposed(traits)]
+    none = np.empty(0, int)
+    traits = _Traits.of(thumbnails, len(image_ids))
+    found = [(none, none, none.astype(float))]
+    found += [_confirmed(thumbnails, traits, left, right) for left, right in _proposed(traits)]
     left, right, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    names = np.asarray(image_ids, dtype=object)
-    table = pd.DataFrame({"image_id": names[left], "other_id": names[right], "value": value})
+    one, other = (image_ids.take(pa.array(ends)).to_pandas() for ends in (left, right))
+    table = pd.DataFrame({"image_id": one, "other_id": other, "value": value})
     swapped = table["image_id"] > table["other_id"]
     table.loc[swapped, ["image_id", "other_id"]] = table.loc[swapped, ["other_id", "image_id"]].to_numpy()
     return table.drop_duplicates(["image_id", "other_id"]).sort_values(["image_id", "other_id"], ignore_index=True)
@@ -55,19 +60,28 @@ class _Traits:
     bright: np.ndarray  # mean luma
     mean: np.ndarray  # of all levels
     contrast: np.ndarray  # their deviation
+    blocks: np.ndarray  # uint16, (n, 48): sums of the levels in 4 x 4 blocks of 4 x 4 pixels
 
     @classmethod
-    def of(cls, thumbnails: np.ndarray) -> _Traits:
+    def of(cls, thumbnails: Thumbnails, count: int) -> _Traits:
         """Measure thumbnails, some at a time: as floats, all of them would take eight times their memory."""
-        parts = [_measured(thumbnails[start : start + CHUNK]) for start in range(0, len(thumbnails), CHUNK)]
-        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        bright, mean, contrast = np.empty((3, count), np.float32)
+        blocks = np.empty((count, 3 * (SIDE // BLOCK) ** 2), np.uint16)
+        traits = cls(np.empty((count, BANDS), np.uint16), bright, mean, contrast, blocks)
+        for start in range(0, count, CHUNK):
+            here = np.arange(start, min(start + CHUNK, count))
+            traits.bands[here], traits.bright[here], traits.mean[here], traits.contrast[here], traits.blocks[here] = (
+                _measured(thumbnails(here))
+            )
+        return traits
 
 
-def _measured(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _measured(thumbnails: np.ndarray) -> tuple[np.ndarray, ...]:
     levels = thumbnails.astype(np.float32)
     luma = levels @ np.array([0.299, 0.587, 0.114], np.float32)
     flat = levels.reshape(len(levels), -1)
-    return np.stack(list(_bands(luma)), axis=1), luma.mean((1, 2)), flat.mean(1), flat.std(1)
+    blocks = levels.reshape(-1, 4, BLOCK, 4, BLOCK, 3).sum((2, 4)).astype(np.uint16).reshape(len(levels), -1)
+    return np.stack(list(_bands(luma)), axis=1), luma.mean((1, 2)), flat.mean(1), flat.std(1), blocks
 
 
 def _bands(luma: np.ndarray) -> Iterator[np.ndarray]:
@@ -89,28 +103,44 @@ def _proposed(traits: _Traits) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _confirmed(
-    thumbnails: np.ndarray, traits: _Traits, left: np.ndarray, right: np.ndarray
+    thumbnails: Thumbnails, traits: _Traits, left: np.ndarray, right: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs whose pixels agree, and how far they are apart.
+
+    No distance is smaller than that of the means and deviations, nor than that of the blocks' means (of what is
+    averaged, the mean square is no larger): few pairs need their pixels read.
+    """
     contrast = np.minimum(traits.contrast[left], traits.contrast[right])
     allowed = np.where(contrast < FLAT, 0.5, np.minimum(RELATIVE * contrast, ABSOLUTE))
-    # no distance is smaller than the difference of the means and deviations: few pairs need their pixels compared
     mean, spread = (column[left] - column[right] for column in (traits.mean, traits.contrast))
-    likely = np.sqrt(mean**2 + spread**2) <= allowed + 0.01  # for rounding
+    likely = np.sqrt(mean**2 + spread**2) <= allowed + ROUNDING
     left, right, allowed = left[likely], right[likely], allowed[likely]
-    distance = np.concatenate(
-        [
-            _distance(thumbnails[left[k : k + CHUNK]], thumbnails[right[k : k + CHUNK]])
-            for k in range(0, len(left) + 1, CHUNK)
-        ]
-    )
+    likely = _distance(traits.blocks.__getitem__, left, right) / BLOCK**2 <= allowed + ROUNDING
+    left, right, allowed = left[likely], right[likely], allowed[likely]
+    distance = _distance(thumbnails, left, right)
     near = distance <= allowed
     return left[near], right[near], distance[near].astype(float)
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    # integers take half the memory of floats, and are exact
-    difference = np.subtract(one, other, dtype=np.int16).reshape(len(one), SIDE * SIDE * 3)
+def _distance(shown: Thumbnails, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the root mean square differences of pairs, some at a time; of integers, which is exact."""
+    return np.concatenate(
+        [
+            _difference(shown(left[start : start + CHUNK]), shown(right[start : start + CHUNK]))
+            for start in range(0, len(left) + 1, CHUNK)
+        ]
+    )
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    difference = np.subtract(one, other, dtype=np.int16).reshape(len(one), math.prod(one.shape[1:]))
     return np.sqrt(np.einsum("ij,ij->i", difference, difference, dtype=np.int32) / difference.shape[1])
+
+
+def among(image_ids: pd.Series, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs of which both pictures are among ``image_ids``."""
+    there = set(image_ids[image_ids.isin([*pairs["image_id"], *pairs["other_id"]])])
+    return pairs[pairs["image_id"].isin(there) & pairs["other_id"].isin(there)].reset_index(drop=True)
 
 
 def clusters(pairs: pd.DataFrame) -> dict[str, str]:

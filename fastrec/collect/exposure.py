@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fastrec import images
-from fastrec.collect.duplicates import SIDE
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -59,27 +56,18 @@ def measures(manifest: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
     ``detail``: the mean step between neighbours at 64 pixels over that at 16, 0.24 for a smooth ramp and
     more the finer the detail.  NaN where it cannot be told.
     """
-    known = seen.drop_duplicates("image_id").set_index("image_id").reindex(manifest["image_id"])
+    asked = seen[["image_id", "brightness", "contrast", "sharpness", "coarse_sharpness"]]
+    known = asked.drop_duplicates("image_id").set_index("image_id").reindex(manifest["image_id"])
     plain = manifest["warnings"].map(lambda notes: "nearly constant" in list(notes)).to_numpy(bool)
     brightness, contrast = (known[name].to_numpy(float) for name in ("brightness", "contrast"))
     small = manifest[["width", "height"]].min(axis=1).to_numpy() < SMALLEST
-    detail = known["sharpness"].to_numpy(float) / np.maximum(_coarse_steps(known["thumbnail"]), 1e-4)
+    detail = known["sharpness"].to_numpy(float) / np.maximum(known["coarse_sharpness"].to_numpy(float), 1e-4)
     table = {
         "peak": np.clip(brightness + 2 * contrast, 0, 1),
         "floor": np.clip(brightness - 2 * contrast, 0, 1),
         "detail": np.where(small, np.nan, detail),
     }
     return pd.DataFrame(table).mask(pd.Series(plain), axis=0)
-
-
-def _coarse_steps(thumbnails: pd.Series) -> np.ndarray:
-    """Measure the sharpness of the thumbnails; NaN where there is none."""
-    there = thumbnails.notna().to_numpy()
-    steps = np.full(len(thumbnails), np.nan)
-    if there.any():
-        pixels = np.frombuffer(b"".join(thumbnails[there]), np.uint8).reshape(-1, SIDE, SIDE, 3)
-        steps[there] = images.statistics(pixels)["sharpness"]
-    return steps
 
 
 def unusual(values: np.ndarray) -> np.ndarray:

@@ -96,11 +96,16 @@ def _squished(image: Image.Image) -> Image.Image:
 
 def measured(answers: Sequence[list[tuple[Any, ...]]]) -> list[list[tuple[Any, ...]]]:
     """Complete what `look` told of several files: the statistics take the place of the small pictures."""
-    small = b"".join(row[-1] for rows in answers for row in rows if len(row) == TOLD)
-    found = images.statistics(np.frombuffer(small, np.uint8).reshape(-1, SIDE, SIDE, 3))
-    each = zip(*(found[name].tolist() for name in STATISTICS), strict=True)
-    unknown = (None,) * len(STATISTICS)
+    told = [row for rows in answers for row in rows if len(row) == TOLD and row[-1]]
+    fine = images.statistics(_levels([small for *_, small in told], SIDE))
+    coarse = images.statistics(_levels([thumbnail for *_, thumbnail, _, _, _ in told], THUMBNAIL))["sharpness"]
+    each = zip(*(fine[name].tolist() for name in STATISTICS), coarse.tolist(), strict=True)
+    unknown = (None,) * (len(STATISTICS) + 1)
     return [
         [(*row[:-1], *(next(each) if row[-1] else unknown)) if len(row) == TOLD else row for row in rows]
         for rows in answers
     ]
+
+
+def _levels(pictures: Sequence[bytes], side: int) -> np.ndarray:
+    return np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, side, side, 3)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 from fastrec import engine
 from fastrec.artefacts import MANIFEST, REJECTED
 from fastrec.collect import decisions, duplicates
-from fastrec.collect.look import THUMBNAIL, look, measured
+from fastrec.collect.look import look, measured
 from fastrec.collect.seen import Memory
 from fastrec.collect.sources import Item
+from fastrec.collect.thumbnails import Thumbnails
 from fastrec.files import FastrecError
 from fastrec.run import Run
 
-_FACTS = ["width", "height", "mode", "format", "bytes", "warnings"]
+_FACTS = ["image_id", "width", "height", "mode", "format", "bytes", "warnings"]
 
 
 def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -46,7 +47,7 @@ def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
         taken[key] = taken.get(key, 0) + 1
         if item.problem or taken[key] <= limit:
             kept.append(item)
-    return sorted(kept, key=lambda item: item.path)
+    return sorted(kept, key=lambda item: os.fsencode(item.file))
 
 
 @engine.without_garbage_collection()
@@ -68,32 +69,37 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
         If no picture is usable, or all usable ones of a class are refused.
     """
     engine.start(len(items))
-    memory = Memory(run)
-    names, refused = _looked(run, items, memory)
-    told = memory.keep({name for name in names if name})
-    rows, unfit = _rows(run, items, names, told)
-    manifest, repeated = _unique(rows, decisions.relabelled(run))
+    with closing(Memory(run)) as memory:
+        names, refused = _looked(run, items, memory)
+        told = memory.keep(name for name in names if name)
+        near = _near(told, memory.thumbnails)
+    manifest, unfit = _rows(run, items, names, told)
+    manifest, repeated = _unique(manifest, decisions.relabelled(run))
     rejected = pd.DataFrame([*refused, *unfit, *repeated], columns=REJECTED.schema.names)
     rejected = rejected.sort_values("path", ignore_index=True)
     _check_classes(items, manifest, rejected)
-    near = duplicates.pairs(*_thumbnails(told))
-    kept = near["image_id"].isin(manifest["image_id"]) & near["other_id"].isin(manifest["image_id"])
-    return manifest, rejected, near[kept].reset_index(drop=True)
+    return manifest, rejected, duplicates.among(manifest["image_id"], near)
 
 
-def _thumbnails(told: pa.Table) -> tuple[list[str], np.ndarray]:
-    """Return names and thumbnails of what was decoded, in the table's order and without a copy.
-
-    The thumbnails of refused pictures are null and take no room in their column.
-    """
-    column = told["thumbnail"].chunk(0)
-    levels = np.frombuffer(column.buffers()[2] or b"", np.uint8, (len(column) - column.null_count) * THUMBNAIL**2 * 3)
-    names = told["image_id"].filter(pc.is_valid(column)).to_pylist()
-    return names, levels.reshape(-1, THUMBNAIL, THUMBNAIL, 3)
+def _near(told: pa.Table, thumbnails: Thumbnails) -> pd.DataFrame:
+    shown = told.select(["image_id", "place"]).drop_null()
+    places = shown["place"].to_numpy()
+    return duplicates.pairs(shown["image_id"].combine_chunks(), lambda chosen: thumbnails[places[chosen]])
 
 
-def _places(told: pa.Table, image_ids: Iterable[str]) -> pa.Array:
-    return pc.index_in(pa.array(image_ids, pa.string()), value_set=told["image_id"].combine_chunks())
+class _Files(Sequence[list[int]]):
+    """For each file the positions of its items: one, or one for each of its boxes."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        there = sorted((k for k, item in enumerate(items) if not item.problem), key=lambda k: items[k].file)
+        first = [k for k, place in enumerate(there) if k == 0 or items[place].file != items[there[k - 1]].file]
+        self._places, self._starts = np.array(there, int), np.array([*first, len(there)])
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, k: Any) -> Any:
+        return self._places[self._starts[k] : self._starts[k + 1]].tolist()
 
 
 def _looked(run: Run, items: Sequence[Item], memory: Memory) -> tuple[list[str | None], list[dict[str, str]]]:
@@ -102,18 +108,19 @@ def _looked(run: Run, items: Sequence[Item], memory: Memory) -> tuple[list[str |
     What a machine could not bear (``timeout``, ``memory``, ``crashed``) is not remembered: the next run tries again.
     """
     names: list[str | None] = [None] * len(items)
-    places: dict[str, list[int]] = {}
-    for place, item in enumerate(items):
-        if not item.problem:
-            places.setdefault(str(item.path), []).append(place)
-    jobs = [(path, tuple(items[place].box for place in here)) for path, here in places.items()]
     refusals = {place: item.problem for place, item in enumerate(items) if item.problem}
+    files = _Files(items)
+
+    def job(k: int) -> tuple[str, tuple[Any, ...]]:
+        return items[files[k][0]].file, tuple(items[place].box for place in files[k])
+
+    jobs = engine.OnDemand(len(files), job)
     with closing(engine.map_items(partial(look, known=memory.known), jobs, finish=measured)) as found:
-        for here, answer in zip(places.values(), engine.progress(found, len(jobs), "decode"), strict=True):
+        for k, answer in enumerate(engine.progress(found, len(jobs), "decode")):
             if isinstance(answer, engine.Lost):
-                refusals |= dict.fromkeys(here, (answer.code, answer.message))
+                refusals |= dict.fromkeys(files[k], (answer.code, answer.message))
                 continue
-            for place, told in zip(here, answer, strict=True):
+            for place, told in zip(files[k], answer, strict=True):
                 names[place] = told[0]
                 if told[0] is None:
                     refusals[place] = told[1:]
@@ -131,36 +138,34 @@ def _rows(
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Join the items with what is known of their contents; return the usable ones and the refusals."""
     shorten = _shortener(run)
-    kept = [(item, name) for item, name in zip(items, names, strict=True) if name is not None]
-    facts = told.drop_columns("thumbnail").take(_places(told, [name for _, name in kept]))
-    codes, messages = facts["code"].to_pylist(), facts["message"].to_pylist()
-    refused = [
-        _refusal(shorten(item.path), code, message)
-        for (item, _), code, message in zip(kept, codes, messages, strict=True)
-        if code
-    ]
-    usable = [one for one, code in zip(kept, codes, strict=True) if not code]
-    rows = facts.filter(pc.is_null(facts["code"])).select(_FACTS).to_pandas()
-    rows["warnings"] = [list(notes) for notes in rows["warnings"]]
-    rows["image_id"] = [name for _, name in usable]
-    rows["path"] = [shorten(item.path) for item, _ in usable]
-    rows["labels"] = [list(item.labels) for item, _ in usable]
-    rows["group"] = [item.group for item, _ in usable]
-    rows["split_hint"] = [item.split_hint for item, _ in usable]
-    rows["box"] = [list(item.box) if item.box else None for item, _ in usable]
-    rows["source"] = [item.source for item, _ in usable]
+    kept = [place for place, name in enumerate(names) if name is not None]
+    wanted = pa.array((names[place] for place in kept), pa.string())
+    places = pc.index_in(wanted, value_set=told["image_id"].combine_chunks())
+    good = told["code"].take(places).is_null().to_numpy()
+    bad = told.select(["code", "message"]).take(places.filter(~good)).to_pylist()
+    refused = [_refusal(shorten(items[kept[k]]), **why) for k, why in zip(np.flatnonzero(~good), bad, strict=True)]
+    usable = [items[kept[k]] for k in np.flatnonzero(good)]
+    rows = told.select(_FACTS).take(places.filter(good)).to_pandas()
+    once: dict[Any, list[Any]] = {}  # most pictures have the labels of others: all point to one list of them
+    rows["warnings"] = [once.setdefault(tuple(notes), list(notes)) for notes in rows["warnings"]]
+    rows["path"] = [shorten(item) for item in usable]
+    rows["labels"] = [once.setdefault(item.labels, list(item.labels)) for item in usable]
+    rows["group"] = [item.group for item in usable]
+    rows["split_hint"] = [item.split_hint for item in usable]
+    rows["box"] = [list(item.box) if item.box else None for item in usable]
+    rows["source"] = [item.source for item in usable]
     return rows[MANIFEST.schema.names], refused
 
 
-def _shortener(run: Run) -> Callable[[Path], str]:
-    """Return `Run.shorten`, faster for many files: it asks once for each folder."""
+def _shortener(run: Run) -> Callable[[Item], str]:
+    """Return what does `Run.shorten`, faster for many files: it asks once for each folder."""
     folders: dict[str, str] = {}
 
-    def shorten(path: Path) -> str:
-        above, _, name = str(path).rpartition(os.sep)
-        folder = folders.get(above) or folders.setdefault(above, run.shorten(path.parent))
+    def shorten(item: Item) -> str:
+        above, _, name = item.file.rpartition(os.sep)
+        folder = folders.get(above) or folders.setdefault(above, run.shorten(item.path.parent))
         plain = name.isascii() and folder != "." and not folder.startswith("bytes:")
-        return f"{folder}{os.sep}{name}" if plain else run.shorten(path)
+        return f"{folder}{os.sep}{name}" if plain else run.shorten(item.path)
 
     return shorten
 
@@ -171,8 +176,10 @@ def _unique(manifest: pd.DataFrame, settled: Collection[str] = ()) -> tuple[pd.D
     Contents in ``settled`` are kept in spite of two labels: a decision by hand names the right one.
     """
     dropped: list[dict[str, str]] = []
-    manifest = manifest.sort_values("path", ignore_index=True)
-    manifest["group"] = _joined_groups(manifest)
+    if not manifest["path"].is_monotonic_increasing:
+        manifest = manifest.sort_values("path", ignore_index=True)
+    if manifest["group"].notna().any():
+        manifest["group"] = _joined_groups(manifest)
     keep = ~manifest["image_id"].duplicated(keep=False)
     for _, same in manifest[~keep].groupby("image_id", sort=False):
         first = same.iloc[0]
@@ -190,7 +197,7 @@ def _unique(manifest: pd.DataFrame, settled: Collection[str] = ()) -> tuple[pd.D
             {"path": path, "code": "duplicate", "message": f"{path} has the same bytes as {first['path']}."}
             for path in same["path"].iloc[1:]
         ]
-    return manifest[keep].reset_index(drop=True), dropped
+    return manifest if keep.all() else manifest[keep].reset_index(drop=True), dropped
 
 
 def _joined_groups(manifest: pd.DataFrame) -> pd.Series:

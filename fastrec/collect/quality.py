@@ -29,7 +29,7 @@ def audit(
     near
         Its pairs of near copies, see `fastrec.collect.duplicates.pairs`.
     seen
-        The table SEEN: what one decode told about each picture.
+        What one decode told about each picture: SEEN, or its columns of `fastrec.collect.seen.measures`.
     cues
         What `fastrec.collect.shortcuts.measure` returned; measured here where not given.
 
@@ -65,10 +65,9 @@ def _issue(
 
 
 def _near_copies(manifest: pd.DataFrame, near: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    facts = zip(manifest["path"], manifest["labels"], strict=True)
-    known = {
-        image_id: (path, list(labels)) for image_id, (path, labels) in zip(manifest["image_id"], facts, strict=True)
-    }
+    paired = manifest[manifest["image_id"].isin([*near["image_id"], *near["other_id"]])]
+    facts = zip(paired["path"], map(list, paired["labels"]), strict=True)
+    known = dict(zip(paired["image_id"], facts, strict=True))
     for one, other, value in zip(near["image_id"], near["other_id"], near["value"], strict=True):
         if one in known and other in known:  # decisions by hand may have dropped one of them
             (path, labels), (other_path, other_labels) = known[one], known[other]

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastrec import provenance
-from fastrec.artefacts import SEEN
+from fastrec.artefacts import SEEN, STATISTICS
 from fastrec.collect import look
+from fastrec.collect.thumbnails import Thumbnails
 from fastrec.files import FastrecError
 from fastrec.run import Run
 
-ROWS = 1024  # that are kept as they came
+ROWS = 1024  # that are read, kept as they came and written together
 EVERY = 30.0  # seconds between two savings while a long decode runs
+FACTS = [name for name in SEEN.schema.names if name not in ("thumbnail", "decoder")]
+_TOLD = pa.schema([*(SEEN.schema.field(name) for name in FACTS), pa.field("place", pa.int32())])
+
+
+def measures(run: Run) -> pd.DataFrame:
+    """Return what the audit needs of SEEN, a tenth of it: each content's statistics."""
+    return run.read(SEEN, columns=["image_id", *STATISTICS[2:], "coarse_sharpness"])
 
 
 class Memory:
@@ -36,17 +46,21 @@ class Memory:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._decoder = provenance.decoder_fingerprint(Path(look.__file__))
-        self._parts = [SEEN.schema.empty_table()]
+        self.thumbnails = Thumbnails(run.path(SEEN).parent)
+        self._parts = [_TOLD.empty_table()]
         if run.has(SEEN):
             with suppress(FastrecError):
-                kept = run.read(SEEN)
-                kept = kept[kept["decoder"] == self._decoder]
-                self._parts = [pa.Table.from_pandas(kept, SEEN.schema, preserve_index=False).cast(SEEN.schema)]
-        self.known: frozenset[str] = frozenset(self._parts[0]["image_id"].to_pylist())
+                for part in run.parts(SEEN, ROWS):
+                    self._parts.append(self._taken(part.filter(pc.equal(part["decoder"], self._decoder))))
+        self.known: frozenset[str] = frozenset(name for part in self._parts for name in part["image_id"].to_pylist())
         self._new: set[str] = set()
         self._rows: list[tuple[Any, ...]] = []
         self._saved = time.monotonic()
         self._took = 0.0
+
+    def close(self) -> None:
+        """Let go of the thumbnails."""
+        self.thumbnails.close()
 
     def add(self, row: tuple[Any, ...]) -> None:
         """Keep what a look told; now and then all is saved, so that a kill costs seconds."""
@@ -67,20 +81,41 @@ class Memory:
         if self._rows:
             columns = [*zip(*self._rows, strict=True), [self._decoder] * len(self._rows)]
             arrays = [pa.array(values, kind) for values, kind in zip(columns, SEEN.schema.types, strict=True)]
-            self._parts.append(pa.table(arrays, schema=SEEN.schema))
+            self._parts.append(self._taken(pa.record_batch(arrays, schema=SEEN.schema)))
             self._rows = []
+
+    def _taken(self, part: pa.RecordBatch) -> pa.Table:
+        """Put the thumbnails of some rows where they take no memory; what is left tells their place there."""
+        there = part["thumbnail"].is_valid()
+        places = np.cumsum(there.to_numpy(zero_copy_only=False)) + (len(self.thumbnails) - 1)
+        self.thumbnails.add(part["thumbnail"].drop_null().to_pylist())
+        place = pc.if_else(there, pa.array(places, pa.int32()), None)
+        return pa.table([*(part[name] for name in FACTS), place], schema=_TOLD)
 
     def _save(self) -> None:
         self._pack()
         self._parts = [pa.concat_tables(self._parts).sort_by("image_id")]
-        pa.default_memory_pool().release_unused()  # what they were before
-        self._run.write(SEEN, self._parts[0])
+        self._run.write(SEEN, self._whole(self._parts[0]))
 
-    def keep(self, present: Collection[str]) -> pa.Table:
-        """Save what is known of the contents that are present and forget the others; return SEEN, sorted."""
+    def _whole(self, told: pa.Table) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of SEEN, some at a time."""
+        for part in told.combine_chunks().to_batches(ROWS):
+            levels = iter(self.thumbnails[part["place"].drop_null().to_numpy()])
+            shown = [next(levels).tobytes() if there.as_py() else None for there in part["place"].is_valid()]
+            columns = {name: part[name] for name in FACTS}
+            columns |= {"thumbnail": pa.array(shown, pa.binary()), "decoder": pa.repeat(self._decoder, len(part))}
+            yield pa.record_batch([columns[name] for name in SEEN.schema.names], schema=SEEN.schema)
+
+    def keep(self, present: Iterable[str]) -> pa.Table:
+        """Save what is known of the contents that are present and forget the others.
+
+        Returns
+        -------
+        Sorted by name, SEEN with the ``place`` of each thumbnail (null where there is none) instead of itself.
+        """
         self._pack()
-        if self.known - set(present):
-            there = pa.array(list(present), pa.string())
+        if self.known and self.known - (left := set(present)):
+            there = pa.array(list(left), pa.string())
             self._parts = [part.filter(pc.is_in(part["image_id"], value_set=there)) for part in self._parts]
         self._save()
         return self._parts.pop()

@@ -98,9 +98,7 @@ def _independent(table: pd.DataFrame) -> pd.Series:
 
 def _units(manifest: pd.DataFrame, near: pd.DataFrame) -> pd.Series:
     """Name for each picture what it hangs together with: near copies, its group, crops of one file."""
-    known = set(manifest["image_id"])
-    both = [{first, second} <= known for first, second in zip(near["image_id"], near["other_id"], strict=True)]
-    links = [near.loc[np.array(both, bool), ["image_id", "other_id"]]]
+    links = [duplicates.among(manifest["image_id"], near)[["image_id", "other_id"]]]
     for column in ("path", "group"):
         named = manifest[["image_id", column]].dropna()
         named = named[named[column].duplicated(keep=False)]

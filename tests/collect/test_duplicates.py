@@ -5,7 +5,10 @@ import zipfile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from fastrec import images
@@ -34,9 +37,13 @@ EDITS = {
 }
 
 
+def pairs(names, thumbnails):
+    return duplicates.pairs(pa.array(names, pa.string()), thumbnails.__getitem__)
+
+
 def found(shown):
     thumbnails = np.stack([images.resize(np.asarray(picture), duplicates.SIDE) for picture in shown])
-    table = duplicates.pairs([f"{k:04d}" for k in range(len(shown))], thumbnails)
+    table = pairs([f"{k:04d}" for k in range(len(shown))], thumbnails)
     return {(int(one), int(other)) for one, other in zip(table["image_id"], table["other_id"], strict=True)}
 
 
@@ -61,7 +68,23 @@ def test_flat_pictures_pair_only_if_equal():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_for_a_pair(count):
-    assert duplicates.pairs(["x"] * count, np.zeros((count, 16, 16, 3), np.uint8)).empty
+    assert pairs(["x"] * count, np.zeros((count, 16, 16, 3), np.uint8)).empty
+
+
+@given(seed=st.integers(0, 2**32 - 1), spread=st.integers(0, 40))
+def test_the_first_look_at_a_pair_never_drops_a_near_copy(seed, spread):
+    random = np.random.default_rng(seed)
+    one = random.integers(0, 256, (8, 16, 16, 3))
+    other = np.clip(one + random.integers(-spread, spread + 1, one.shape), 0, 255)
+    shown = np.concatenate([one, other]).astype(np.uint8)
+    traits = duplicates._Traits.of(shown.__getitem__, len(shown))
+    left, right = np.arange(8), np.arange(8, 16)
+    found, _, distance = duplicates._confirmed(shown.__getitem__, traits, left, right)
+    exact = np.sqrt(((shown[left].astype(float) - shown[right]) ** 2).mean((1, 2, 3)))
+    contrast = np.minimum(*(shown[side].std((1, 2, 3)) for side in (left, right)))
+    near = exact <= np.minimum(duplicates.RELATIVE * contrast, duplicates.ABSOLUTE)
+    assert found.tolist() == np.flatnonzero(near).tolist()
+    assert distance == pytest.approx(exact[near])
 
 
 def test_clusters_hang_together_and_take_the_first_name():
@@ -76,5 +99,5 @@ def test_real_photographs_make_no_false_pairs_across_classes(data_dir):
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg") and name[-8:-4] < "0500")
         shown = [images.decode(archive.read(name)).pixels for name in names]
     thumbnails = np.stack([images.resize(pixels, duplicates.SIDE) for pixels in shown])
-    table = duplicates.pairs(names, thumbnails)
+    table = pairs(names, thumbnails)
     assert (table["image_id"].str.split("/").str[1] == table["other_id"].str.split("/").str[1]).all()

@@ -231,7 +231,7 @@ def test_a_file_of_many_boxes_is_decoded_once_and_each_box_is_a_picture(home):
     (home / "pets").mkdir()
     Image.effect_noise((100, 60), 90).convert("RGB").save(home / "pets/a.png")
     boxes = [(0.0, 0.0, 20.0, 20.0), (30.0, 0.0, 25.0, 40.0), (500.0, 0.0, 9.0, 9.0), None]
-    items = [Item(home / "pets/a.png", (label,), box=box) for label, box in zip("abab", boxes, strict=True)]
+    items = [Item(str(home / "pets/a.png"), (label,), box=box) for label, box in zip("abab", boxes, strict=True)]
     usable, rejected, _ = manifest.inspect(Run("t"), items)
     assert sorted(usable["width"]) == [20, 25, 100]
     assert rejected["code"].tolist() == ["box_outside"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +123,32 @@ def test_every_file_name_survives_the_way_through_a_manifest(name):
 
 
 # --------------------------------------------------------------------- reading and writing
+
+
+def test_a_table_goes_and_comes_some_rows_at_a_time_and_by_columns(run):
+    whole = pa.table(
+        {"path": [str(k) for k in range(5)], "code": ["empty"] * 5, "message": [None] * 5}, REJECTED.schema
+    )
+    run.write(REJECTED, iter(whole.to_batches(2)))
+    assert pa.Table.from_batches(run.parts(REJECTED, 3)) == whole
+    assert run.read(REJECTED)["path"].tolist() == ["0", "1", "2", "3", "4"]
+    assert list(run.read(REJECTED, columns=["code", "path"]).columns) == ["code", "path"]
+    path = run.path(REJECTED)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FastrecError, match="is damaged"):
+        list(run.parts(REJECTED, 3))
+
+
+def test_rows_that_cannot_be_made_leave_the_old_table(run):
+    run.write(REJECTED, rejected("old"))
+
+    def broken():
+        yield from pa.Table.from_pandas(rejected("new"), REJECTED.schema, preserve_index=False).to_batches()
+        raise FastrecError("no more")
+
+    with pytest.raises(FastrecError, match="no more"):
+        run.write(REJECTED, broken())
+    assert run.read(REJECTED)["code"].tolist() == ["old"]
 
 
 def test_tables_records_and_folders_come_back_as_written(run):

@@ -37,6 +37,8 @@ class Item:
 
     Attributes
     ----------
+    file
+        Its whole name, as text: as a path it would take five times the memory.
     box
         Left, top, width and height in pixels of the upright picture; None for all of it.
     problem
@@ -45,13 +47,18 @@ class Item:
         The text that named it; filled in by :func:`listing`.
     """
 
-    path: Path
+    file: str
     labels: tuple[str, ...] = ()
     group: str | None = None
     split_hint: str | None = None
     box: tuple[float, ...] | None = None
     problem: tuple[str, str] | None = None
     source: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.file)
 
 
 @dataclass(frozen=True)
@@ -181,7 +188,7 @@ def _map_labels(found: Listing, source: str, renamed: dict[str, str]) -> Listing
             new[item.labels] = labels
         dropped = ("dropped_class", f"has only classes that label_map drops ({', '.join(item.labels)})")
         problem = item.problem or (dropped if item.labels and not labels else None)
-        items.append(Item(item.path, labels, item.group, item.split_hint, item.box, problem, source))
+        items.append(Item(item.file, labels, item.group, item.split_hint, item.box, problem, source))
     return Listing(items, sorted({renamed.get(name, name) for name in found.classes} - {""}))
 
 
@@ -205,7 +212,7 @@ def fingerprint(source: str) -> str:
             state = f"{status.st_size}\0{status.st_mtime_ns}"
         except OSError:
             state = "absent"
-        line = f"{item.path}\0{item.labels}\0{item.group}\0{item.split_hint}\0{item.box}\0{state}\n"
+        line = f"{item.file}\0{item.labels}\0{item.group}\0{item.split_hint}\0{item.box}\0{state}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

@@ -39,7 +39,7 @@ def listing(annotations: Path, mode: Mode) -> Listing:
         items = [
             item
             for image in content["images"]
-            for item in _items(places.find(str(image["file_name"])), boxes[image["id"]], mode, hint)
+            for item in _items(str(places.find(str(image["file_name"]))), boxes[image["id"]], mode, hint)
         ]
     except (KeyError, TypeError, ValueError) as error:
         what = type(error).__name__ if not isinstance(error, KeyError) else f"no entry {error}"
@@ -47,7 +47,7 @@ def listing(annotations: Path, mode: Mode) -> Listing:
             f"{annotations} is no COCO file ({what}): check its images, annotations, categories."
         ) from error
     classes = sorted({label for item in items for label in item.labels})
-    return Listing(sorted(items, key=lambda item: (os.fsencode(item.path), item.box or ())), classes)
+    return Listing(sorted(items, key=lambda item: (os.fsencode(item.file), item.box or ())), classes)
 
 
 def _read(annotations: Path) -> dict[str, Any]:
@@ -62,16 +62,16 @@ def _read(annotations: Path) -> dict[str, Any]:
     return content
 
 
-def _items(path: Path, found: list[tuple[str, tuple[float, ...]]], mode: Mode, hint: str | None) -> list[Item]:
+def _items(file: str, found: list[tuple[str, tuple[float, ...]]], mode: Mode, hint: str | None) -> list[Item]:
     labels = tuple(sorted({label for label, _ in found}))
     if not labels:
-        return [Item(path, problem=("no_label", "has no annotation: annotate it or leave it out"))]
+        return [Item(file, problem=("no_label", "has no annotation: annotate it or leave it out"))]
     if mode == "crop":
-        return [Item(path, (label,), path.name, hint, box=box) for label, box in sorted(set(found))]
+        return [Item(file, (label,), Path(file).name, hint, box=box) for label, box in sorted(set(found))]
     if mode == "single" and len(labels) > 1:
         message = f"has {len(labels)} labels ({', '.join(labels)}): take coco-multi: or coco-crop:"
-        return [Item(path, problem=("several_labels", message))]
-    return [Item(path, labels, None, hint)]
+        return [Item(file, problem=("several_labels", message))]
+    return [Item(file, labels, None, hint)]
 
 
 def _split_of(stem: str) -> str | None:

@@ -36,7 +36,7 @@ def listing(root: Path) -> Listing:
     for base, split in parents.items():
         classes |= {child.name for child in _folders(base) if child not in parents}
         items += _items(base, split, {os.fspath(parent) for parent in parents if parent != base})
-    return Listing(sorted(items, key=lambda item: os.fsencode(item.path)), sorted(classes))
+    return Listing(sorted(items, key=lambda item: os.fsencode(item.file)), sorted(classes))
 
 
 def _folders(base: Path) -> list[Path]:
@@ -67,19 +67,19 @@ def _items(base: Path, split: str | None, not_below: set[str]) -> Iterator[Item]
     for folder, files in _files(base, not_below):
         below = folder.relative_to(base).parts
         for entry in files:
-            path = folder / entry.name
-            problem = _problem(path, below, entry.is_symlink())
-            yield Item(path, () if problem else below[:1], split_hint=split, problem=problem)
+            problem = _problem(entry.name, below, entry.is_symlink())
+            yield Item(entry.path, () if problem else below[:1], split_hint=split, problem=problem)
 
 
-def _problem(path: Path, below: tuple[str, ...], linked: bool) -> tuple[str, str] | None:
+def _problem(name: str, below: tuple[str, ...], linked: bool) -> tuple[str, str] | None:
     """Say why a file in the folder ``below`` the root is not taken, or nothing."""
-    if any(part.startswith(".") for part in (*below, path.name)):
+    if any(part.startswith(".") for part in (*below, name)):
         return ("hidden", "is hidden: rename it if it is a picture")
     if linked:
         return ("link", "is a symbolic link, which is not followed: put the picture itself there")
-    if path.suffix.lower() in _NOT_PICTURES:
-        return ("not_a_picture", f"ends in {path.suffix}: keep other files outside the class folders")
+    suffix = "".join(name.rpartition(".")[1:])
+    if suffix.lower() in _NOT_PICTURES:
+        return ("not_a_picture", f"ends in {suffix}: keep other files outside the class folders")
     if not below:
         return ("no_label", "lies in no class folder: move it into one")
     return None

@@ -34,7 +34,7 @@ def fastai(name: str, below: Path) -> Listing:
 def _by_name(root: Path, pattern: str) -> Listing:
     """Label pictures by the first group of a pattern that their file names match."""
     found = [(path, re.match(pattern, path.name)) for path in sorted(root.rglob("*.jpg"))]
-    items = [Item(path, (match[1],)) for path, match in found if match]
+    items = [Item(str(path), (match[1],)) for path, match in found if match]
     return Listing(items, sorted({item.labels[0] for item in items}))
 
 

@@ -31,10 +31,12 @@ def listing(table: Path) -> Listing:
         none of train, valid and test, a bad box, or two rows that contradict each other: names the row.
     """
     rows = read_rows(table, "path")
-    items = [Item(table.parent / row["path"], row["labels"], row["group"], row["split"], row["box"]) for row in rows]
+    items = [
+        Item(str(table.parent / row["path"]), row["labels"], row["group"], row["split"], row["box"]) for row in rows
+    ]
     _refuse_contradictions(table, items)
     classes = sorted({label for item in items for label in item.labels})
-    return Listing(sorted(set(items), key=lambda item: (os.fsencode(item.path), item.box or ())), classes)
+    return Listing(sorted(set(items), key=lambda item: (os.fsencode(item.file), item.box or ())), classes)
 
 
 def read_rows(table: Path, key: str) -> list[dict[str, Any]]:
@@ -110,9 +112,9 @@ def _box(table: Path, number: int, row: dict[Any, Any]) -> tuple[float, ...] | N
 
 
 def _refuse_contradictions(table: Path, items: list[Item]) -> None:
-    seen: dict[tuple[Path, tuple[float, ...] | None], Item] = {}
+    seen: dict[tuple[str, tuple[float, ...] | None], Item] = {}
     for item in items:
-        if seen.setdefault((item.path, item.box), item) != item:
+        if seen.setdefault((item.file, item.box), item) != item:
             raise FastrecError(
                 f"{table} names {item.path.name} twice with different entries: keep one row per picture."
             )

@@ -38,7 +38,7 @@ def listing(table: Path, below: Path) -> Listing:
         reason = failed[0].problem[1] if failed[0].problem else ""
         raise FastrecError(f"{len(failed)} of {len(items)} downloads of {table} failed, the first {reason}.")
     classes = sorted({label for item in items for label in item.labels})
-    return Listing(sorted(items, key=lambda item: os.fsencode(item.path)), classes)
+    return Listing(sorted(items, key=lambda item: os.fsencode(item.file)), classes)
 
 
 def _fetch(row: dict[str, str], below: Path) -> Item:
@@ -47,7 +47,7 @@ def _fetch(row: dict[str, str], below: Path) -> Item:
     path = below / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
     problem = None if path.is_file() and _expected(path, row) else _download(url, path, row)
     given = (row.get("group") or None, row.get("split") or None)
-    return Item(path, tuple(row["labels"]) if not problem else (), *given, problem=problem)
+    return Item(str(path), tuple(row["labels"]) if not problem else (), *given, problem=problem)
 
 
 def _expected(path: Path, row: dict[str, str]) -> bool:
