@@ -35,7 +35,7 @@ class Memory:
     """The contents that are known, and the doors to add more and to save them.
 
     Only what this decoder told is taken from the run.  A table that is missing, damaged or of another
-    make is no fault: everything is decoded again.
+    make is no fault: what cannot be read is decoded again.
 
     Parameters
     ----------
@@ -47,16 +47,17 @@ class Memory:
         self._run = run
         self._decoder = provenance.decoder_fingerprint(Path(look.__file__))
         self.thumbnails = Thumbnails(run.path(SEEN).parent)
-        self._parts = [_TOLD.empty_table()]
-        if run.has(SEEN):
-            with suppress(FastrecError):
-                for part in run.parts(SEEN, ROWS):
-                    self._parts.append(self._taken(part.filter(pc.equal(part["decoder"], self._decoder))))
+        self._parts = [_TOLD.empty_table(), *map(self._taken, self._kept())]
         self.known: frozenset[str] = frozenset(name for part in self._parts for name in part["image_id"].to_pylist())
         self._new: set[str] = set()
         self._rows: list[tuple[Any, ...]] = []
         self._saved = time.monotonic()
         self._took = 0.0
+
+    def _kept(self) -> Iterator[pa.RecordBatch]:
+        with suppress(FastrecError):
+            for part in self._run.parts(SEEN, ROWS):
+                yield part.filter(pc.equal(part["decoder"], self._decoder))
 
     def close(self) -> None:
         """Let go of the thumbnails."""

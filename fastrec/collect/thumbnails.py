@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,13 @@ class Thumbnails:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, levels: Iterable[bytes]) -> None:
+    def add(self, levels: Sequence[bytes]) -> None:
         """Add thumbnails, each the bytes of 16 x 16 x 3 levels; raises FastrecError where the disk is full."""
         with naming_disk_faults(self._folder / "thumbnails"):
+            self._file.seek(self._count * BYTES)  # behind what is whole
             self._file.write(b"".join(levels))
             self._file.flush()
-        self._count = self._file.tell() // BYTES
+        self._count += len(levels)
 
     def __getitem__(self, places: np.ndarray) -> np.ndarray:
         """Return those at ``places`` as uint8, (n, 16, 16, 3)."""
