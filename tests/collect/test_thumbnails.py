@@ -36,7 +36,7 @@ def test_the_folder_shows_no_file(tmp_path):
 def test_a_full_disk_is_told_in_one_sentence_and_spoils_nothing(tmp_path):
     with closing(Thumbnails(tmp_path)) as shown:
         shown.add([bytes(BYTES)])
-        kept, shown._file = shown._file, open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
+        kept, shown._file = shown._file, Path("/dev/full").open("r+b", buffering=0)
         with shown._file, pytest.raises(FastrecError, match=r"thumbnails was not written.*the disk is full"):
             shown.add([bytes(BYTES)])
         shown._file = kept
