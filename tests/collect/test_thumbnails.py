@@ -34,10 +34,10 @@ def test_the_folder_shows_no_file(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_told_in_one_sentence_and_spoils_nothing(tmp_path):
-    with closing(Thumbnails(tmp_path)) as shown:
+    with closing(Thumbnails(tmp_path)) as shown, Path("/dev/full").open("r+b", buffering=0) as full:
         shown.add([bytes(BYTES)])
-        kept, shown._file = shown._file, Path("/dev/full").open("r+b", buffering=0)
-        with shown._file, pytest.raises(FastrecError, match=r"thumbnails was not written.*the disk is full"):
+        kept, shown._file = shown._file, full
+        with pytest.raises(FastrecError, match=r"thumbnails was not written.*the disk is full"):
             shown.add([bytes(BYTES)])
         shown._file = kept
         shown.add([b"\1" * BYTES])
