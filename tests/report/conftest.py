@@ -99,6 +99,7 @@ def executed(label: str) -> nbformat.NotebookNode:
     pixels = np.full((4, 4, 3), 200, np.uint8)
     outputs = [
         v4.new_output("stream", name="stdout", text=f"10%\r20%\rdone {label}\n"),
+        v4.new_output("stream", name="stderr", text="\n"),  # what a progress bar leaves behind
         v4.new_output("display_data", {"text/html": f"<table><tr><td>{label}</td></tr></table><script>bad()</script>"}),
         v4.new_output("display_data", {"text/markdown": f"**{label}** [go](javascript:bad())"}),
         v4.new_output("display_data", {"image/png": base64.b64encode(png(pixels)).decode(), "text/plain": "a figure"}),

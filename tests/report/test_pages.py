@@ -168,6 +168,7 @@ def test_a_page_shows_parameters_outputs_and_folded_code(make_run):
     assert len(soup.find_all("details", class_="code")) == 2
     assert all(not fold.has_attr("open") for fold in soup.find_all("details", class_="code"))
     assert soup.find("pre", class_="printed").text == "done cat\n"
+    assert all(printed.text.strip() for printed in soup.find_all("pre", class_="printed"))
     assert soup.find("img", class_="figure")["alt"] == "Look at it. Next"
     assert soup.find("a", string="Next")["href"] == "02_preprocess.html"
     assert "VBox" not in soup.text
