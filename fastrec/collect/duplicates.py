@@ -14,14 +14,15 @@ SIDE = 16  # of the thumbnails, in pixels
 BANDS = 8  # of 16 bits; two pictures meet if one band is equal
 WINDOW = 32  # neighbours of a picture in a band that are compared
 RELATIVE, ABSOLUTE = 0.2, 14.0  # largest root mean square difference: over the contrast, and in levels of 255
+NEAREST = 8  # near copies of one picture that are told
 CHUNK = 512  # pictures or pairs compared at once
 ROUNDING = 0.01
 BLOCK = 4  # pixels a side: what the first look at a pair compares
 FLAT = 4.0  # contrast below which only nearly equal levels prove anything
-Thumbnails = Callable[[np.ndarray], np.ndarray]
+Lookup = Callable[[np.ndarray], np.ndarray]  # returns what is at some positions
 
 
-def pairs(image_ids: pa.Array, thumbnails: Thumbnails) -> pd.DataFrame:
+def pairs(image_ids: pa.Array, thumbnails: Lookup) -> pd.DataFrame:
     """Find the pairs of near copies: resized, re-encoded or slightly edited versions of one picture.
 
     Difference hashes (Krawetz 2013, hackerfactor.com) along rows and columns propose pairs; equal
@@ -38,18 +39,49 @@ def pairs(image_ids: pa.Array, thumbnails: Thumbnails) -> pd.DataFrame:
     Returns
     -------
     One row per pair: ``image_id`` and ``other_id`` in alphabetical order, and ``value``, the root mean
-    square difference in levels of 255.
+    square difference in levels of 255.  A picture that has more than 8 near copies is told with the nearest,
+    and with those through which all of them hang together.
     """
-    none = np.empty(0, int)
-    traits = _Traits.of(thumbnails, len(image_ids))
-    found = [(none, none, none.astype(float))]
-    found += [_confirmed(thumbnails, traits, left, right) for left, right in _proposed(traits)]
-    left, right, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    one, other = (image_ids.take(pa.array(ends)).to_pandas() for ends in (left, right))
+    count = len(image_ids)
+    traits = _Traits.of(thumbnails, count)
+    key, value = np.empty(0, int), np.empty(0)
+    for band in traits.bands.T:
+        found = [(key, value), *(_confirmed(thumbnails, traits, *pair) for pair in _proposed(band, traits.bright))]
+        key, value = _thinned(count, *(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    one, other = (image_ids.take(pa.array(ends)).to_pandas() for ends in divmod(key, max(1, count)))
     table = pd.DataFrame({"image_id": one, "other_id": other, "value": value})
     swapped = table["image_id"] > table["other_id"]
     table.loc[swapped, ["image_id", "other_id"]] = table.loc[swapped, ["other_id", "image_id"]].to_numpy()
-    return table.drop_duplicates(["image_id", "other_id"]).sort_values(["image_id", "other_id"], ignore_index=True)
+    return table.sort_values(["image_id", "other_id"], ignore_index=True)
+
+
+def _thinned(count: int, key: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keep each pair once; of many near copies of one picture the nearest, and what connects all that hang together.
+
+    The frames of a film would else make pairs without number.  What is kept of the parts is kept of the whole too,
+    so that it may be done bit by bit.
+    """
+    key, first = np.unique(key, return_index=True)
+    value = value[first]
+    if not len(key):
+        return key, value
+    ends = np.concatenate(divmod(key, count))
+    order = np.lexsort((np.tile(key, 2), np.tile(value, 2), ends))
+    place = np.arange(len(order)) - np.searchsorted(ends[order], ends[order])  # among the pairs of the same picture
+    kept = np.unique(order[place < NEAREST] % len(key))
+    if len(kept) < len(key):
+        kept = np.union1d(kept, _forest(count, key, value))
+    return key[kept], value[kept]
+
+
+def _forest(count: int, key: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return the places of the nearest pairs that connect all pictures which any pairs connect."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    rank = np.lexsort((key, value)).argsort() + 1.0  # no two are equal, so there is one answer; 0 would be no edge
+    tree = minimum_spanning_tree(coo_array((rank, divmod(key, count)), shape=(count, count)).tocsr()).tocoo()
+    return np.searchsorted(key, tree.row.astype(int) * count + tree.col)
 
 
 @dataclass(frozen=True)
@@ -63,7 +95,7 @@ class _Traits:
     blocks: np.ndarray  # uint16, (n, 48): sums of the levels in 4 x 4 blocks of 4 x 4 pixels
 
     @classmethod
-    def of(cls, thumbnails: Thumbnails, count: int) -> _Traits:
+    def of(cls, thumbnails: Lookup, count: int) -> _Traits:
         """Measure thumbnails, some at a time: as floats, all of them would take eight times their memory."""
         bright, mean, contrast = np.empty((3, count), np.float32)
         blocks = np.empty((count, 3 * (SIDE // BLOCK) ** 2), np.uint16)
@@ -92,20 +124,19 @@ def _bands(luma: np.ndarray) -> Iterator[np.ndarray]:
         yield from (packed[:, k] for k in range(BANDS // 2))
 
 
-def _proposed(traits: _Traits) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _proposed(band: np.ndarray, bright: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield arrays of positions that agree in a band of their hash and are neighbours by brightness there."""
-    for band in traits.bands.T:
-        order = np.lexsort((traits.bright, band))
-        ranked = band[order]
-        for step in range(1, min(WINDOW, len(order) - 1) + 1):
-            same = np.flatnonzero(ranked[:-step] == ranked[step:])
-            yield order[same], order[same + step]
+    order = np.lexsort((bright, band))
+    ranked = band[order]
+    for step in range(1, min(WINDOW, len(order) - 1) + 1):
+        same = np.flatnonzero(ranked[:-step] == ranked[step:])
+        yield order[same], order[same + step]
 
 
 def _confirmed(
-    thumbnails: Thumbnails, traits: _Traits, left: np.ndarray, right: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pairs whose pixels agree, and how far they are apart.
+    thumbnails: Lookup, traits: _Traits, left: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs whose pixels agree, each as one number, and how far they are apart.
 
     No distance is smaller than that of the means and deviations, nor than that of the blocks' means (of what is
     averaged, the mean square is no larger): few pairs need their pixels read.
@@ -119,10 +150,11 @@ def _confirmed(
     left, right, allowed = left[likely], right[likely], allowed[likely]
     distance = _distance(thumbnails, left, right)
     near = distance <= allowed
-    return left[near], right[near], distance[near].astype(float)
+    left, right = np.minimum(left[near], right[near]), np.maximum(left[near], right[near])
+    return left * len(traits.mean) + right, distance[near].astype(float)
 
 
-def _distance(shown: Thumbnails, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _distance(shown: Lookup, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the root mean square differences of pairs, some at a time; of integers, which is exact."""
     return np.concatenate(
         [

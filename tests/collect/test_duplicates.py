@@ -79,12 +79,53 @@ def test_the_first_look_at_a_pair_never_drops_a_near_copy(seed, spread):
     shown = np.concatenate([one, other]).astype(np.uint8)
     traits = duplicates._Traits.of(shown.__getitem__, len(shown))
     left, right = np.arange(8), np.arange(8, 16)
-    found, _, distance = duplicates._confirmed(shown.__getitem__, traits, left, right)
+    found, distance = duplicates._confirmed(shown.__getitem__, traits, left, right)
     exact = np.sqrt(((shown[left].astype(float) - shown[right]) ** 2).mean((1, 2, 3)))
     contrast = np.minimum(*(shown[side].std((1, 2, 3)) for side in (left, right)))
     near = exact <= np.minimum(duplicates.RELATIVE * contrast, duplicates.ABSOLUTE)
-    assert found.tolist() == np.flatnonzero(near).tolist()
+    assert (found // len(shown)).tolist() == np.flatnonzero(near).tolist()
     assert distance == pytest.approx(exact[near])
+
+
+def hanging(count, pairs):
+    """Return for each of ``count`` pictures the first that it hangs together with."""
+    table = pd.DataFrame({"image_id": [f"{k:03d}" for k, _ in pairs], "other_id": [f"{k:03d}" for _, k in pairs]})
+    clusters = duplicates.clusters(table)
+    return [clusters.get(f"{k:03d}") for k in range(count)]
+
+
+@given(st.data())
+def test_of_many_near_copies_the_nearest_are_told_and_all_hang_together(data):
+    count = data.draw(st.integers(2, 30))
+    pair = st.tuples(st.integers(0, count - 1), st.integers(0, count - 1)).filter(lambda ends: ends[0] < ends[1])
+    pairs = data.draw(st.lists(pair, unique=True))
+    value = np.array(data.draw(st.lists(st.integers(0, 9), min_size=len(pairs), max_size=len(pairs))), float)
+    key = np.array([one * count + other for one, other in pairs], int)
+    half = len(key) // 2
+    kept, left = duplicates._thinned(count, *duplicates._thinned(count, key, value))
+    first_key, first_value = duplicates._thinned(count, key[:half], value[:half])
+    both = np.concatenate([first_key, key[half:]]), np.concatenate([first_value, value[half:]])
+    bit_by_bit, _ = duplicates._thinned(count, *both)
+    told = [divmod(int(one), count) for one in kept]
+    assert bit_by_bit.tolist() == kept.tolist()
+    assert hanging(count, told) == hanging(count, pairs)
+    distance = dict(zip(pairs, value, strict=True))
+    assert left.tolist() == [distance[pair] for pair in told]
+    for picture in range(count):
+        mine, said = (sorted(distance[pair] for pair in which if picture in pair) for which in (pairs, told))
+        assert said[: duplicates.NEAREST] == mine[: duplicates.NEAREST]
+
+
+def test_a_film_makes_few_pairs_and_one_cluster():
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 200, (1, 16, 16, 3))
+    shown = (frame + random.integers(0, 4, (400, 16, 16, 3)) + np.arange(400)[:, None, None, None] // 10).astype(
+        np.uint8
+    )
+    table = pairs([f"{k:03d}" for k in range(400)], shown)
+    assert len(table) <= 400 * (duplicates.NEAREST + 1)
+    assert set(duplicates.clusters(table).values()) == {"000"}
+    assert len(duplicates.clusters(table)) == 400
 
 
 def test_clusters_hang_together_and_take_the_first_name():
