@@ -82,6 +82,6 @@ def apply(manifest: pd.DataFrame, rejected: pd.DataFrame, table: pd.DataFrame) -
     return relabelled[action != "drop"].reset_index(drop=True), both.sort_values("path", ignore_index=True)
 
 
-def relabelled(run: Run) -> set[str]:
-    """Return the pictures whose labels were decided by hand: that settles two sources' quarrel over them."""
-    return {name for name, action in actions(run).items() if action == "relabel"}
+def decided(run: Run, action: Action) -> set[str]:
+    """Return the pictures on which this was decided last."""
+    return {name for name, last in actions(run).items() if last == action}

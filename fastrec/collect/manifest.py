@@ -61,7 +61,7 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
     Returns
     -------
     MANIFEST and REJECTED as tables, both sorted by path, and the pairs of near copies among the
-    usable (see `fastrec.collect.duplicates.pairs`).
+    usable that were not dropped by hand (see `fastrec.collect.duplicates.pairs`).
 
     Raises
     ------
@@ -72,17 +72,21 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
     with closing(Memory(run)) as memory:
         names, refused = _looked(run, items, memory)
         told = memory.keep(name for name in names if name)
-        near = _near(told, memory.thumbnails)
-    manifest, unfit = _rows(run, items, names, told)
-    manifest, repeated = _unique(manifest, decisions.relabelled(run))
+        manifest, unfit = _rows(run, items, names, told)
+        # whoever names the label of a picture settles two sources' quarrel over it
+        manifest, repeated = _unique(manifest, decisions.decided(run, "relabel"))
+        left = ~manifest["image_id"].isin(decisions.decided(run, "drop"))
+        near = _near(told, manifest.loc[left, "image_id"], memory.thumbnails)
     rejected = pd.DataFrame([*refused, *unfit, *repeated], columns=REJECTED.schema.names)
     rejected = rejected.sort_values("path", ignore_index=True)
     _check_classes(items, manifest, rejected)
-    return manifest, rejected, duplicates.among(manifest["image_id"], near)
+    return manifest, rejected, near
 
 
-def _near(told: pa.Table, thumbnails: Thumbnails) -> pd.DataFrame:
-    shown = told.select(["image_id", "place"]).drop_null()
+def _near(told: pa.Table, image_ids: pd.Series, thumbnails: Thumbnails) -> pd.DataFrame:
+    """Find the near copies among some pictures: what hangs together must do so without the others."""
+    asked = pc.is_in(told["image_id"], value_set=pa.array(image_ids, pa.string()))
+    shown = told.select(["image_id", "place"]).filter(asked)
     places = shown["place"].to_numpy()
     return duplicates.pairs(shown["image_id"].combine_chunks(), lambda chosen: thumbnails[places[chosen]])
 

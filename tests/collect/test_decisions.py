@@ -2,10 +2,12 @@
 
 import shutil
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from fastrec.artefacts import ABSENT, DECISIONS, REJECTED, stage_record
-from fastrec.collect import decisions, look, manifest, sources
+from fastrec.collect import decisions, duplicates, look, manifest, sources
 from fastrec.run import Run
 
 
@@ -84,3 +86,22 @@ def test_a_report_counts_what_was_decided(home, make_images):
     assert decisions.summary(run) == "No picture was decided on by hand yet."
     decisions.decide(run, usable["image_id"][0], "drop")
     assert decisions.summary(run)["pictures"].to_dict() == {"drop": 1}
+
+
+def test_what_is_left_of_a_film_hangs_together_without_the_frames_that_were_dropped(home, make_images):
+    make_images(home / "pets", ["cat", "dog"], per_class=2)
+    random = np.random.default_rng(0)
+    first = random.integers(0, 200, (64, 64, 3))
+    for k in range(40):
+        frame = first + random.integers(0, 9, first.shape) + k // 8
+        Image.fromarray(frame.astype(np.uint8)).save(home / f"pets/cat/frame{k}.png")
+    run, items = Run("t"), sources.listing("folder:pets").items
+    near = manifest.inspect(run, items)[2]
+    assert len(duplicates.clusters(near)) == 40
+    linking = near[["image_id", "other_id"]].stack().value_counts().index[:20].tolist()
+    decisions.decide(run, linking, "drop")
+    near = manifest.inspect(run, items)[2]
+    assert not set(linking) & {*near["image_id"], *near["other_id"]}
+    clusters = duplicates.clusters(near)
+    assert len(clusters) == 20
+    assert len(set(clusters.values())) == 1
