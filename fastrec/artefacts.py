@@ -31,7 +31,7 @@ TEXT, TEXTS, WHOLE, REAL = pa.string(), pa.list_(pa.string()), pa.int64(), pa.fl
 MANIFEST = Table(
     "01_collect/manifest.parquet",
     _columns(
-        image_id=TEXT,  # sha256 of the file's bytes; with a box also of the box
+        image_id=TEXT,  # sha256 of the file's bytes; with a box half of that and half of the box's
         path=TEXT,  # below the home folder where possible, else absolute
         labels=TEXTS,
         group=TEXT,  # images of one group never sit on both sides of a split

@@ -156,7 +156,8 @@ def decode(data: bytes, least: int = 0) -> Picture:
         size = upright.size if not smaller else whole[::-1] if swapped else whole
         if (frames := _frames(image)) > 1:  # counted last, as counting moves on to other frames
             notes.append(f"first of {frames} frames taken")
-        if (profile := image.info.get("icc_profile")) and profile[36:40] != b"acsp":
+        profile = image.info.get("icc_profile")  # a TIFF file may have anything there
+        if profile and not (isinstance(profile, bytes) and profile[36:40] == b"acsp"):
             notes.append("unreadable colour profile ignored")
     if kind == "PNG" and b"IEND" not in data:
         notes.append("end of file is missing")

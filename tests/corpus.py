@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms, TiffImagePlugin, features
 
 WIDTH, HEIGHT = 64, 48
 _INVERSE = {  # how a camera stores what its orientation tag turns upright again
@@ -310,7 +310,17 @@ def _profiles() -> list[Case]:
     return [
         Case("srgb.jpg", encode(BASE, "JPEG", quality=95, icc_profile=srgb), pixels=base_pixels()),
         Case("noise-as-profile.jpg", encode(BASE, "JPEG", quality=95, icc_profile=b"noise" * 20), warning=ignored),
+        *(Case(f"profile-{kind}.tif", _tiff_with_profile(kind, value), warning=ignored) for kind, value in _VALUES),
     ]
+
+
+_VALUES = ((2, "text"), (3, 5), (4, 2**31), (5, TiffImagePlugin.IFDRational(1, 3)), (11, 1.5))  # types of TIFF tags
+
+
+def _tiff_with_profile(kind: int, value: Any) -> bytes:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[34675], tags.tagtype[34675] = value, kind
+    return encode(BASE, "TIFF", tiffinfo=tags)
 
 
 # ----------------------------------------------------------- names and file-system entries

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fastrec import files
 from fastrec.artefacts import ABSENT, DECISIONS, REJECTED
+from fastrec.collect import sources
 from fastrec.run import Run
 
 Action = Literal["keep", "relabel", "drop"]
@@ -69,17 +70,30 @@ def summary(run: Run) -> pd.DataFrame | str:
     return made if len(made) else "No picture was decided on by hand yet."
 
 
-def apply(manifest: pd.DataFrame, rejected: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return MANIFEST and REJECTED with the decisions carried out: relabelled, or moved to the rejected."""
+def apply(
+    manifest: pd.DataFrame, rejected: pd.DataFrame, table: pd.DataFrame, label_map: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return MANIFEST and REJECTED with the decisions carried out: relabelled, or moved to the rejected.
+
+    Labels given by hand are renamed, merged and dropped by ``label_map`` as those of the source are.
+    """
     chosen = table.set_index("image_id")
     action = manifest["image_id"].map(chosen["action"])
-    new = manifest["image_id"].map(chosen["labels"])
+    given = manifest["image_id"].map(chosen["labels"]).where(action == "relabel")
+    new = given.map(lambda names: sources.map_labels(names, label_map), na_action="ignore")
     relabelled = manifest.copy()
     relabelled["labels"] = new.where(action == "relabel", manifest["labels"])
-    dropped = manifest.loc[action == "drop", "path"]
-    rows = [{"path": path, "code": "dropped", "message": f"{path} was dropped by hand."} for path in dropped]
+    gone = pd.Series("", manifest.index)
+    gone[(action == "relabel") & (given.str.len() > 0) & (new.str.len() == 0)] = "dropped_class"
+    gone[action == "drop"] = "dropped"
+    said = {"dropped": "was dropped by hand", "dropped_class": "has by hand only labels that label_map drops"}
+    rows = [
+        {"path": path, "code": code, "message": f"{path} {said[code]}."}
+        for path, code in zip(manifest["path"], gone, strict=True)
+        if code
+    ]
     both = pd.concat([rejected, pd.DataFrame(rows, columns=REJECTED.schema.names)], ignore_index=True)
-    return relabelled[action != "drop"].reset_index(drop=True), both.sort_values("path", ignore_index=True)
+    return relabelled[gone == ""].reset_index(drop=True), both.sort_values("path", ignore_index=True)
 
 
 def decided(run: Run, action: Action) -> set[str]:

@@ -17,6 +17,7 @@ from fastrec import images
 
 SIDE = 64  # statistics are measured on pictures squished, or stretched, to so many pixels: only then do they compare
 THUMBNAIL = 16
+HALF = 32  # letters of a sha256
 STATISTICS = ("brightness", "contrast", "sharpness", "saturation")
 TOLD = 11  # parts of what `look` tells of a content that is not known
 Box = tuple[float, ...] | None
@@ -58,11 +59,16 @@ def look(job: tuple[str, Sequence[Box]], known: Collection[str]) -> list[tuple[A
 
 
 def identity(data: bytes, box: Sequence[float] | None) -> str:
-    """Return an image's name: the sha256 of its file's bytes, and of the box where it has one."""
-    digest = hashlib.sha256(data)
-    if box is not None:
-        digest.update(np.asarray(box, "<f8").tobytes())
-    return digest.hexdigest()
+    """Return an image's name: the sha256 of its file's bytes; of a crop half of that, and half of its box's."""
+    whole = hashlib.sha256(data).hexdigest()
+    if box is None:
+        return whole
+    return photo(whole) + hashlib.sha256(np.asarray(box, "<f8").tobytes()).hexdigest()[:HALF]
+
+
+def photo(image_id: str) -> str:
+    """Return what an image has in common with all crops of its file: half of a sha256, which no other file has."""
+    return image_id[:HALF]
 
 
 def _decoded(data: bytes, least: int) -> images.Picture | images.ImageError:

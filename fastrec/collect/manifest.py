@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastrec import engine
-from fastrec.artefacts import MANIFEST, REJECTED
+from fastrec.artefacts import MANIFEST, REJECTED, SPLITS_ORDER
 from fastrec.collect import decisions, duplicates
 from fastrec.collect.look import look, measured
 from fastrec.collect.seen import Memory
@@ -54,9 +54,9 @@ def limit_per_class(items: Sequence[Item], limit: int | None) -> list[Item]:
 def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Decode every item once and tell the usable from the refused.
 
-    Of files with the same bytes and label the first by path is kept, the others are refused as
-    ``duplicate``; the same bytes under two labels are refused altogether as ``label_conflict``, unless a
-    decision by hand gives their label (`fastrec.collect.decisions`).
+    Of files with the same bytes and label one is kept, that of a given test split before others, else the
+    first by path; the others are refused as ``duplicate``.  The same bytes under two labels are refused
+    altogether as ``label_conflict``, unless a decision by hand gives their label (`fastrec.collect.decisions`).
 
     Returns
     -------
@@ -79,7 +79,7 @@ def inspect(run: Run, items: Sequence[Item]) -> tuple[pd.DataFrame, pd.DataFrame
         near = _near(told, manifest.loc[left, "image_id"], memory.thumbnails)
     rejected = pd.DataFrame([*refused, *unfit, *repeated], columns=REJECTED.schema.names)
     rejected = rejected.sort_values("path", ignore_index=True)
-    _check_classes(items, manifest, rejected)
+    _check_classes(run, items, manifest, rejected)
     return manifest, rejected, near
 
 
@@ -186,7 +186,9 @@ def _unique(manifest: pd.DataFrame, settled: Collection[str] = ()) -> tuple[pd.D
         manifest["group"] = _joined_groups(manifest)
     keep = ~manifest["image_id"].duplicated(keep=False)
     for _, same in manifest[~keep].groupby("image_id", sort=False):
-        first = same.iloc[0]
+        hints = same["split_hint"].map(SPLITS_ORDER.index, na_action="ignore").fillna(-1)
+        place = same.index[int(hints.to_numpy().argmax())]
+        first = same.loc[place]
         if len({tuple(labels) for labels in same["labels"]}) > 1 and first["image_id"] not in settled:
             what = " and ".join(
                 f"{path} as {', '.join(labels)}" for path, labels in zip(same["path"], same["labels"], strict=True)
@@ -196,10 +198,10 @@ def _unique(manifest: pd.DataFrame, settled: Collection[str] = ()) -> tuple[pd.D
                 for path in same["path"]
             ]
             continue
-        keep[same.index[0]] = True
+        keep[place] = True
         dropped += [
             {"path": path, "code": "duplicate", "message": f"{path} has the same bytes as {first['path']}."}
-            for path in same["path"].iloc[1:]
+            for path in same["path"].drop(place)
         ]
     return manifest if keep.all() else manifest[keep].reset_index(drop=True), dropped
 
@@ -222,10 +224,11 @@ def _joined_groups(manifest: pd.DataFrame) -> pd.Series:
     return named.map(root, na_action="ignore").astype(object)
 
 
-def _check_classes(items: Sequence[Item], manifest: pd.DataFrame, rejected: pd.DataFrame) -> None:
+def _check_classes(run: Run, items: Sequence[Item], manifest: pd.DataFrame, rejected: pd.DataFrame) -> None:
     usable = {label for labels in manifest["labels"] for label in labels}
     lost = sorted({label for item in items for label in item.labels} - usable)
     if lost:
-        reasons = rejected["code"].value_counts()
+        paths = {run.shorten(item.path) for item in items if lost[0] in item.labels}
+        reasons = rejected.loc[rejected["path"].isin(paths), "code"].value_counts()
         what = ", ".join(f"{count} {code}" for code, count in reasons.items())
         raise FastrecError(f"class {lost[0]!r} has no usable image (refused: {what}): mend or remove it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
@@ -112,7 +113,7 @@ def _typos(manifest: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _alike(one: str, other: str) -> bool:
-    a, b = one.strip().casefold(), other.strip().casefold()
+    a, b = (unicodedata.normalize("NFC", name).strip().casefold() for name in (one, other))
     if a == b:
         return True
     if min(len(a), len(b)) < 3 or any(c.isdigit() for c in a + b):  # short codes and numbers differ by one on purpose

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,9 @@ class Thumbnails:
         self._count = 0
 
     def close(self) -> None:
-        """Remove the file."""
-        self._file.close()
+        """Remove the file, and what a full disk kept from being written."""
+        with suppress(OSError):
+            self._file.close()
 
     def __len__(self) -> int:
         return self._count

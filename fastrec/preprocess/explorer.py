@@ -232,9 +232,8 @@ class _Explorer:
 def _tiles(pictures: list[np.ndarray]) -> np.ndarray:
     """Lay pictures out in rows, small ones with large pixels, the first in a frame."""
     times = max(1, _SIDE // pictures[0].shape[0])
-    tiles = [
-        np.pad(p.repeat(times, 0).repeat(times, 1), ((3, 3), (3, 3), (0, 0)), constant_values=255) for p in pictures
-    ]
+    coloured = [np.broadcast_to(p, (*p.shape[:2], 3)).repeat(times, 0).repeat(times, 1) for p in pictures]
+    tiles = [np.pad(p, ((3, 3), (3, 3), (0, 0)), constant_values=255) for p in coloured]
     frame = np.array([int(plots.ORANGE[k : k + 2], 16) for k in (1, 3, 5)], np.uint8)
     for edge in (np.s_[:3], np.s_[-3:], np.s_[:, :3], np.s_[:, -3:]):
         tiles[0][edge] = frame

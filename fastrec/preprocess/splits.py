@@ -10,7 +10,7 @@ import pandas as pd
 
 from fastrec import labels
 from fastrec.artefacts import SPLITS, SPLITS_ORDER
-from fastrec.collect import duplicates
+from fastrec.collect import duplicates, look
 from fastrec.files import FastrecError
 from fastrec.preprocess import stratify
 
@@ -28,9 +28,9 @@ def split(
 ) -> pd.DataFrame:
     """Assign every image to train, valid or test, and every image outside test to a fold.
 
-    Images of one group stay together, and so do near copies of each other.  A split that the source
-    gave is kept: ``valid`` and ``test`` as they are; what it calls ``train`` gives away only those
-    splits that it does not have.
+    Images of one group stay together, and so do crops of one photo and near copies of each other.  A split
+    that the source gave is kept: ``valid`` and ``test`` as they are; what it calls ``train`` gives away only
+    those splits that it does not have.  What has no given place follows its near copies that have one.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def split(
     folds
         For cross-validation inside train and valid, at least 2.
     quality
-        The table QUALITY, whose pairs of near copies count as one group.
+        The table QUALITY, whose pairs of near copies stay together.
 
     Returns
     -------
@@ -62,25 +62,41 @@ def split(
     table = _units(manifest, quality, multi_label)
     shares = _shares(table["split_hint"], valid, test)
     _check_enough(each_label(table, multi_label), len(shares))
-    table["split"] = _assign(table, shares, table["split_hint"], seed, multi_label)
+    table["split"] = _placed(table, shares, seed, multi_label)
     _check_present(table, multi_label)
     rest = table["split"] != "test"
     table["fold"] = -1
     names = [str(k) for k in range(folds)]
-    assigned = _assign(table[rest], dict.fromkeys(names, 1 / folds), None, seed + 1, multi_label)
+    assigned = _dealt(table[rest], dict.fromkeys(names, 1 / folds), seed + 1, multi_label)
     table.loc[rest, "fold"] = assigned.astype(int)
+    torn = table.groupby("unit")["split"].transform("nunique") > 1  # by the source, see `leaks`
+    table["group"] = table["unit"].where(~torn, table["unit"] + " in " + table["split"])
     table = table.sort_values("image_id", ignore_index=True)
     table["row"] = np.arange(len(table))
     return table[SPLITS.schema.names]
 
 
 def _units(manifest: pd.DataFrame, quality: pd.DataFrame | None, multi_label: bool) -> pd.DataFrame:
+    """Return what is split: with each picture's ``group``, its own name where it has none, and its ``unit``.
+
+    A unit is all that hangs together by groups, photos and near copies, whatever the source says of splits.
+    """
     table = manifest[["image_id", "group", "split_hint"]].copy()
     table["label"] = _joined_labels(manifest["labels"]) if multi_label else manifest["labels"].str[0]
     table["group"] = table["group"].where(table["group"].notna(), table["image_id"])
+    photo = table["image_id"].map(look.photo)
+    ties = [pd.DataFrame({"image_id": table["group"], "other_id": table.groupby(photo)["group"].transform("first")})]
     if quality is not None:
-        table["group"] = _joined(table, quality[quality["issue"].isin(NEAR)])
+        group_of, near = table.set_index("image_id")["group"], _near(quality)
+        ties.append(pd.DataFrame({name: near[name].map(group_of) for name in ("image_id", "other_id")}).dropna())
+    both = pd.concat(ties, ignore_index=True)
+    first = duplicates.clusters(both[both["image_id"] != both["other_id"]])
+    table["unit"] = table["group"].map(lambda group: first.get(group, group))
     return table
+
+
+def _near(quality: pd.DataFrame) -> pd.DataFrame:
+    return quality[quality["issue"].isin(NEAR)]
 
 
 def _joined_labels(lists: pd.Series) -> pd.Series:
@@ -103,16 +119,6 @@ def each_label(table: pd.DataFrame, multi_label: bool) -> pd.DataFrame:
     return table.assign(label=table["label"].map(labels.split)).explode("label").fillna({"label": ""})
 
 
-def _joined(table: pd.DataFrame, near: pd.DataFrame) -> pd.Series:
-    """Give the groups that near copies tie together one name; given splits are kept, and `leaks` tells of them."""
-    group_of = dict(zip(table["image_id"], table["group"], strict=True))
-    free = set(table.loc[table["split_hint"].isna() | (table["split_hint"] == "train"), "image_id"])
-    ties = near[near["image_id"].isin(free) & near["other_id"].isin(free)]
-    ends = {"image_id": ties["image_id"].map(group_of), "other_id": ties["other_id"].map(group_of)}
-    first = duplicates.clusters(pd.DataFrame(ends))
-    return table["group"].map(lambda group: first.get(group, group))
-
-
 def _shares(hints: pd.Series, valid: float, test: float) -> dict[str, float]:
     """Return the shares of the splits that images without a fixed place are dealt to."""
     shares = {"train": 1 - valid - test, "valid": valid, "test": test}
@@ -120,21 +126,25 @@ def _shares(hints: pd.Series, valid: float, test: float) -> dict[str, float]:
     return {name: share for name, share in shares.items() if name not in given}
 
 
-def _assign(
-    table: pd.DataFrame, shares: Mapping[str, float], hints: pd.Series | None, seed: int, multi_label: bool
-) -> pd.Series:
-    """Deal units (groups) to the splits that lack their labels, after those whose place is given."""
-    place: dict[str, str] = {}
-    free = table
-    if hints is not None:
-        fixed = table[hints.isin([name for name in SPLITS_ORDER if name not in shares])]
-        _refuse_torn_groups(table, set(fixed["group"]))
-        place = dict(zip(fixed["group"], fixed["split_hint"], strict=True))
-        free = table[~table["group"].isin(place)]
-    pictures, labelled = Counter(free["group"]), each_label(free, multi_label)
-    units = stratify.units(labelled["group"], labelled["label"])
-    place |= (stratify.deal_sets if multi_label else stratify.deal)(units, pictures, shares, seed)
-    return table["group"].map(place)
+def _placed(table: pd.DataFrame, shares: Mapping[str, float], seed: int, multi_label: bool) -> pd.Series:
+    """Return the split of each picture: the given one, that of its near copies, or the one it is dealt to."""
+    fixed = table["split_hint"].isin([name for name in SPLITS_ORDER if name not in shares])
+    _refuse_torn_groups(table, set(table.loc[fixed, "group"]))
+    side = table["split_hint"].where(fixed)
+    # of two given splits the later one: what is nearly a test picture is never learned from
+    given = table[fixed].sort_values("split_hint", key=lambda names: names.map(SPLITS_ORDER.index), kind="stable")
+    strictest = dict(zip(given["unit"], given["split_hint"], strict=True))
+    side = side.where(fixed | table["split_hint"].notna(), table["unit"].map(strictest))
+    free = side.isna()
+    return side.where(~free, _dealt(table[free], shares, seed, multi_label))
+
+
+def _dealt(table: pd.DataFrame, shares: Mapping[str, float], seed: int, multi_label: bool) -> pd.Series:
+    """Deal units to the parts that lack their labels most."""
+    pictures, labelled = Counter(table["unit"]), each_label(table, multi_label)
+    units = stratify.units(labelled["unit"], labelled["label"])
+    place = (stratify.deal_sets if multi_label else stratify.deal)(units, pictures, shares, seed)
+    return table["unit"].map(place)
 
 
 def _refuse_torn_groups(table: pd.DataFrame, groups: set[str]) -> None:
@@ -148,7 +158,7 @@ def _refuse_torn_groups(table: pd.DataFrame, groups: set[str]) -> None:
 
 
 def _check_enough(table: pd.DataFrame, missing: int) -> None:
-    for label, units in table[table["label"] != ""].groupby("label")["group"].nunique().items():
+    for label, units in table[table["label"] != ""].groupby("label")["unit"].nunique().items():
         if units < missing:
             raise FastrecError(
                 f"class {label!r} has {units} image{'s' * (units != 1)} or groups, but train, valid and test need one "
@@ -171,17 +181,17 @@ def counts(splits: pd.DataFrame, multi_label: bool = False) -> pd.DataFrame:
 
 
 def leaks(splits: pd.DataFrame, quality: pd.DataFrame | None = None) -> pd.DataFrame:
-    """List images, groups and near copies that stand on more than one side of the split: must be empty.
+    """List images, groups, photos and near copies that stand on more than one side of the split: must be empty.
 
-    Only a split that the source itself gave can tear near copies apart.
+    Only a split that the source itself gave can tear the crops of a photo or near copies apart.
     """
+    photo = splits["image_id"].map(look.photo)
     rows = []
-    for column in ("image_id", "group"):
-        sides = splits.groupby(column)["split"].agg(lambda names: sorted(set(names)))
-        rows += [{"what": column, "value": value, "splits": found} for value, found in sides.items() if len(found) > 1]
+    for what, names in {"image_id": splits["image_id"], "group": splits["group"], "crops of a photo": photo}.items():
+        sides = splits["split"].groupby(names).agg(lambda found: sorted(set(found)))
+        rows += [{"what": what, "value": value, "splits": found} for value, found in sides.items() if len(found) > 1]
     if quality is not None:
-        side = splits.set_index("image_id")["split"]
-        near = quality[quality["issue"].isin(NEAR)]
+        side, near = splits.set_index("image_id")["split"], _near(quality)
         for one, other, message in zip(near["image_id"], near["other_id"], near["message"], strict=True):
             if side[one] != side[other]:
                 rows.append({"what": "near copy", "value": message, "splits": [side[one], side[other]]})

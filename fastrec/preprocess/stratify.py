@@ -10,6 +10,7 @@ import numpy as np
 
 TRIES = 20  # orders
 Units = Mapping[str, Counter[str]]  # what stays together (a group, or one picture) -> its pictures of each class
+Dealer = Callable[[Units, Mapping[str, int], Mapping[str, float], str], dict[str, str]]
 
 
 def units(groups: Iterable[str], labels: Iterable[str]) -> dict[str, Counter[str]]:
@@ -22,6 +23,8 @@ def units(groups: Iterable[str], labels: Iterable[str]) -> dict[str, Counter[str
 
 def deal(free: Units, pictures: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """Deal units with one label per picture in hash order, each to the part that lacks most of its label.
+
+    Where that leaves a part without a label that it could have, they are dealt as :func:`deal_sets` does.
 
     Parameters
     ----------
@@ -38,14 +41,7 @@ def deal(free: Units, pictures: Mapping[str, int], shares: Mapping[str, float], 
     -------
     Unit -> name of its part.
     """
-    names, wanted = list(shares), _wanted(_total(free), shares)
-    place: dict[str, str] = {}
-    for unit in sorted(free, key=_large_first(pictures, seed)):
-        lack = sum(wanted[label] * count for label, count in free[unit].items())
-        part = int(np.argmax(lack))
-        place[unit] = names[part]
-        _give(wanted, part, free[unit])
-    return place
+    return _best(_most_lacking, free, pictures, shares, seed)
 
 
 def deal_sets(free: Units, pictures: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
@@ -57,23 +53,39 @@ def deal_sets(free: Units, pictures: Mapping[str, int], shares: Mapping[str, flo
     most pictures.  Where that leaves a part without a label that it should have, other orders of the
     hashes are tried.
     """
-    fewest, best = None, {}
+    return _best(_rarest_first, free, pictures, shares, seed)
+
+
+def _best(
+    dealer: Dealer, free: Units, pictures: Mapping[str, int], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Return unit -> part of the first order in which the fewest parts lack a label that they could have."""
+    having = Counter(label for counts in free.values() for label in +counts)
+    asked = sum(min(count, len(shares)) for count in having.values())
+    most, best = -1, dict[str, str]()
     for attempt in range(TRIES):
-        place, empty = _rarest_first(free, pictures, shares, f"{seed}{'+' * attempt}")
-        if fewest is None or empty < fewest:
-            fewest, best = empty, place
-        if not empty:
+        place = (_rarest_first if attempt else dealer)(free, pictures, shares, f"{seed}{'+' * attempt}")
+        if (served := len({(part, label) for unit, part in place.items() for label in +free[unit]})) > most:
+            most, best = served, place
+        if most == asked:
             break
     return best
 
 
-def _rarest_first(
-    free: Units, pictures: Mapping[str, int], shares: Mapping[str, float], seed: str
-) -> tuple[dict[str, str], int]:
-    """Return unit -> part, and how often a part got nothing of a label that it should have."""
+def _most_lacking(free: Units, pictures: Mapping[str, int], shares: Mapping[str, float], seed: str) -> dict[str, str]:
+    names, wanted = list(shares), _wanted(_total(free), shares)
+    place: dict[str, str] = {}
+    for unit in sorted(free, key=_large_first(pictures, seed)):
+        lack = sum(wanted[label] * count for label, count in free[unit].items())
+        part = int(np.argmax(lack))
+        place[unit] = names[part]
+        _give(wanted, part, free[unit])
+    return place
+
+
+def _rarest_first(free: Units, pictures: Mapping[str, int], shares: Mapping[str, float], seed: str) -> dict[str, str]:
     names, left, order = list(shares), _total(free), _large_first(pictures, seed)
     wanted = _wanted(left, shares)
-    asked = {label: quotas.copy() for label, quotas in wanted.items()}
     room = _quotas(sum(pictures[unit] for unit in free), _weights(shares))
     place: dict[str, str] = {}
     while left := +left:
@@ -87,7 +99,7 @@ def _rarest_first(
             _give(wanted, part, free[unit])
             room[part] -= pictures[unit]
             left -= free[unit]
-    return place, sum(int(((quotas >= 1) & (wanted[label] == quotas)).sum()) for label, quotas in asked.items())
+    return place
 
 
 def _give(wanted: dict[str, np.ndarray], part: int, counts: Counter[str]) -> None:

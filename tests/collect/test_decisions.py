@@ -30,6 +30,18 @@ def test_relabel_and_drop_are_applied(home, make_images):
     assert {path: path.read_bytes() for path in (home / "pets").rglob("*.png")} == before
 
 
+def test_labels_given_by_hand_are_mapped_as_those_of_the_source_are(home, make_images):
+    run, usable = collected(home, make_images)
+    decisions.decide(run, usable["image_id"][0], "relabel", ["cats", "dog"])
+    decisions.decide(run, usable["image_id"][1], "relabel", ["blurred"])
+    decisions.decide(run, usable["image_id"][2], "relabel", [])
+    none = pd.DataFrame(columns=REJECTED.schema.names)
+    mended, rejected = decisions.apply(usable, none, decisions.read(run), ["cats=cat", "blurred="])
+    assert [list(labels) for labels in mended["labels"]] == [["cat", "dog"], [], ["dog"]]
+    assert rejected["code"].tolist() == ["dropped_class"]
+    assert rejected["message"][0] == "pets/cat/001.png has by hand only labels that label_map drops."
+
+
 def test_a_later_decision_replaces_and_undo_takes_back(home, make_images):
     run, usable = collected(home, make_images)
     image = usable["image_id"][0]

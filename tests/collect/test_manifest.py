@@ -62,6 +62,37 @@ def test_copies_count_once_and_contradictions_not_at_all(home, make_images):
     assert usable["image_id"].is_unique
 
 
+def test_of_equal_files_the_one_of_the_given_test_split_is_kept(home, make_images):
+    make_images(home / "loose", ["cat", "dog"], per_class=6)
+    for label in ("cat", "dog"):
+        (home / "zoo/test" / label).mkdir(parents=True)
+        (home / "zoo/train" / label).mkdir(parents=True)
+        for k in range(6):
+            shutil.copy(home / f"loose/{label}/00{k}.png", home / f"zoo/{'test' if k % 2 else 'train'}/{label}")
+    items = sources.listing(["folder:loose", "folder:zoo"]).items
+    usable, rejected, _ = manifest.inspect(Run("t"), items)
+    assert usable["split_hint"].value_counts().to_dict() == {"train": 6, "test": 6}
+    assert rejected["path"].str.startswith("loose/").all()
+
+
+def test_a_class_that_is_lost_is_told_with_its_own_reasons(home, make_images):
+    root = make_images(home / "pets", ["dog"], per_class=3)
+    shutil.copy(root / "dog/000.png", root / "dog/copy.png")
+    (root / "cat").mkdir()
+    (root / "cat/1.png").touch()
+    with pytest.raises(FastrecError, match=r"class 'cat' has no usable image \(refused: 1 empty_file\)"):
+        collect()
+
+
+def test_a_class_whose_name_is_not_utf8_is_named(home, make_images):
+    make_images(home / "pets", ["dog"], per_class=3)
+    folder = home / "pets" / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    shutil.copy(home / "pets/dog/000.png", folder)
+    with pytest.raises(FastrecError, match=r"class b'caf\\xe9' of folder:pets is not UTF-8: rename its folder"):
+        collect()
+
+
 def test_a_class_without_a_usable_image_is_named(home, make_images):
     root = make_images(home / "pets", ["cat", "dog"], per_class=2)
     for path in (root / "dog").iterdir():

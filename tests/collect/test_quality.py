@@ -19,7 +19,8 @@ def test_a_clean_set_has_no_issue():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("cat", "Cat "), ("cat", "cats"), ("tiger", "tigre"), ("leopard", "leoprd")]
+    ("one", "other"),
+    [("cat", "Cat "), ("cat", "cats"), ("tiger", "tigre"), ("leopard", "leoprd"), ("café", "cafe\u0301")],
 )
 def test_likely_typos_are_reported(one, other):
     expected = [] if (one, other) == ("tiger", "tigre") else ["label_typo"]  # two letters apart: not claimed

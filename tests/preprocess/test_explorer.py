@@ -50,6 +50,12 @@ def test_without_a_reader_there_is_a_row_for_each_part(pictures):
     assert {"5° left", "20° right", "1.25× at ↖", "0.4 brighter", "30 % of area", "magnitude 14"} <= set(titles)
 
 
+def test_grey_pictures_are_shown_with_a_reader_too(pictures, monkeypatch):
+    monkeypatch.setenv(MARKS[0], "notebook")
+    shown = controls(explorer.explore(pictures[..., :1]))["Image"].value
+    assert Image.open(io.BytesIO(shown)).size == Image.open(io.BytesIO(shown)).convert("RGB").size
+
+
 def test_nothing_of_the_figure_is_cut_or_covered(pictures):
     figure = explorer.parts(pictures)
     figure.savefig(io.BytesIO())

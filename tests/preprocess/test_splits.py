@@ -2,11 +2,13 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastrec.collect import look
 from fastrec.files import FastrecError
 from fastrec.preprocess import splits
 
@@ -251,3 +253,63 @@ def test_given_splits_that_tear_near_copies_apart_are_kept_and_listed():
     quality = near([(table["image_id"][0], table["image_id"][4])])
     done = splits.split(table, quality=quality)
     assert splits.leaks(done, quality)["splits"].tolist() == [["train", "test"]]
+
+
+def sides(done, names):
+    return set(done.set_index("image_id").loc[names, "split"])
+
+
+def test_near_copies_that_are_given_to_one_split_are_in_one_fold():
+    table = manifest(["a", "b"] * 40, hints=["train"] * 40 + ["valid"] * 20 + ["test"] * 20)
+    ids = table["image_id"]
+    pairs = [(ids[k], ids[k + 2]) for k in range(30, 56, 4)]  # also across train and valid
+    done = splits.split(table, quality=near(pairs)).set_index("image_id")
+    assert all(done["fold"][one] == done["fold"][other] for one, other in pairs)
+
+
+def test_near_copies_of_given_pictures_follow_them_and_the_stricter_of_two():
+    table = manifest(["a", "b"] * 60, hints=["test"] * 20 + ["valid"] * 20 + [None] * 80)
+    ids = table["image_id"]
+    quality = near([(ids[k], ids[k + 40]) for k in range(40)] + [(ids[0], ids[20])])
+    done = splits.split(table, quality=quality)
+    assert sides(done, ids[40:60]) == {"test"}
+    assert sides(done, ids[61:80]) == {"valid"}
+    assert sides(done, [ids[60]]) == {"test"}  # a near copy of both
+    assert splits.leaks(done, quality)["splits"].tolist() == [["valid", "test"], ["test", "valid"]]
+
+
+def test_what_hangs_together_through_a_given_test_picture_stays_together():
+    table = manifest(["a", "b"] * 40, hints=["test"] * 8 + ["train"] * 72)
+    ids = table["image_id"]
+    pairs = [(ids[k], ids[8 + 4 * k + step]) for k in range(8) for step in range(4)]
+    done = splits.split(table, quality=near(pairs))
+    assert all(len(sides(done, ids[8 + 4 * k : 12 + 4 * k])) == 1 for k in range(8))
+    assert (done.groupby("group")["split"].nunique() == 1).all()  # what the source tore counts as two
+
+
+@given(st.integers(0, 9))
+def test_crops_of_one_photo_stay_on_one_side_whatever_their_files(seed):
+    table = manifest(["a", "b", "b"] * 20)
+    table["image_id"] = [look.identity(bytes([k // 3]), (k, 0, 9, 9)) for k in range(60)]
+    done = splits.split(table, seed=seed)
+    photo = done["image_id"].map(look.photo)
+    assert photo.nunique() == 20
+    assert (done.groupby(photo)["split"].nunique() == 1).all()
+    assert (done[done["split"] != "test"].groupby(photo)["fold"].nunique() == 1).all()
+
+
+def test_crops_of_one_photo_that_the_source_tore_apart_are_listed():
+    table = manifest((["a"] * 4 + ["b"] * 4) * 5, hints=["train", "train", "valid", "test"] * 10)
+    table["image_id"] = [look.identity(bytes([min(k, 37)]), (k, 0, 9, 9)) for k in range(40)]
+    leaks = splits.leaks(splits.split(table))
+    assert leaks["what"].tolist() == ["crops of a photo"]
+    assert leaks["splits"].tolist() == [["test", "train", "valid"]]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_rare_class_of_a_few_large_groups_is_in_every_split(seed):
+    sizes = np.random.default_rng(seed).integers(20, 60, 50)
+    labels = [label for k, size in enumerate(sizes) for label in ["common"] * size + ["rare"] * (2 * (k < 6))]
+    groups = [f"{seed} {k}" for k, size in enumerate(sizes) for _ in range(size + 2 * (k < 6))]
+    found = splits.counts(splits.split(manifest(labels, groups)))
+    assert (found.loc["rare"] > 0).all()

@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,7 +133,10 @@ def _open(source: str) -> Listing:
         raise FastrecError(f"source {source!r} is unknown: {hint}The families are {', '.join(FAMILIES)}.")
     if not place and family != "digits":
         raise FastrecError(f"source {source!r} names no path: write {family}:PATH.")
-    return _family(family, place)
+    try:
+        return _family(family, place)
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise FastrecError(f"source {source!r} cannot be read ({error}): check its path.") from error
 
 
 def _family(family: str, place: str) -> Listing:
@@ -184,12 +187,20 @@ def _map_labels(found: Listing, source: str, renamed: dict[str, str]) -> Listing
     items, new = [], dict[tuple[str, ...], tuple[str, ...]]()
     for item in found.items:
         if (labels := new.get(item.labels)) is None:
-            labels = tuple(sorted({renamed.get(label, label) for label in item.labels} - {""}))
-            new[item.labels] = labels
+            labels = new[item.labels] = _mapped(item.labels, renamed)
         dropped = ("dropped_class", f"has only classes that label_map drops ({', '.join(item.labels)})")
         problem = item.problem or (dropped if item.labels and not labels else None)
         items.append(Item(item.file, labels, item.group, item.split_hint, item.box, problem, source))
     return Listing(items, sorted({renamed.get(name, name) for name in found.classes} - {""}))
+
+
+def map_labels(names: Iterable[str], label_map: Sequence[str]) -> list[str]:
+    """Return labels as ``label_map`` renames, merges and drops them."""
+    return list(_mapped(names, {old: new.strip() for old, _, new in (entry.partition("=") for entry in label_map)}))
+
+
+def _mapped(names: Iterable[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({renamed.get(name, name) for name in names} - {""}))
 
 
 def _check(found: Listing, source: str) -> None:
@@ -197,6 +208,8 @@ def _check(found: Listing, source: str) -> None:
     counts.update(label for item in found.items for label in item.labels)
     if not any(counts.values()):
         raise FastrecError(f"no images under {source}: put pictures into one folder per class there.")
+    if odd := [name for name in counts if any("\ud800" <= letter <= "\udfff" for letter in name)]:
+        raise FastrecError(f"class {os.fsencode(odd[0])!r} of {source} is not UTF-8: rename its folder.")
     if empty := sorted(name for name, count in counts.items() if count == 0):
         raise FastrecError(f"class {empty[0]!r} of {source} has 0 images: add some, or remove the class.")
     if len(counts) == 1:
@@ -204,17 +217,36 @@ def _check(found: Listing, source: str) -> None:
 
 
 def fingerprint(source: str) -> str:
-    """Return a checksum over names, labels, sizes and times of a source's files: changes when any of them does."""
+    """Return a checksum over names, labels, sizes and times of a source's files: changes when any of them does.
+
+    Nothing is fetched or unpacked for it: what is not on the disk counts as absent.
+    """
     digest = hashlib.sha256()
-    for item in _open(source).items:
+    for item in _present(source):
         try:
             status = item.path.lstat()
             state = f"{status.st_size}\0{status.st_mtime_ns}"
-        except OSError:
+        except (OSError, ValueError):  # the latter of a zero byte in the name
             state = "absent"
         line = f"{item.file}\0{item.labels}\0{item.group}\0{item.split_hint}\0{item.box}\0{state}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _present(source: str) -> list[Item]:
+    """List what of a source is on the disk."""
+    from fastrec.collect.sources import archive, urls
+
+    family, _, place = source.partition(":")
+    path, data = home() / Path(place).expanduser(), home() / "data"
+    if family == "archive":
+        return archive.present(path, data / "archives")
+    if family == "urls":
+        return urls.present(path, data / "urls")
+    made = family in ("digits", "fastai", "torchvision", "hf")
+    if made and not (data / family / place.replace("/", "--")).is_dir():
+        return []
+    return _open(source).items
 
 
 def fingerprints(source: str | Sequence[str]) -> dict[str, str]:
