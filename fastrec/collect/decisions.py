@@ -79,12 +79,11 @@ def apply(
     """
     chosen = table.set_index("image_id")
     action = manifest["image_id"].map(chosen["action"])
-    given = manifest["image_id"].map(chosen["labels"]).where(action == "relabel")
-    new = given.map(lambda names: sources.map_labels(names, label_map), na_action="ignore")
-    relabelled = manifest.copy()
-    relabelled["labels"] = new.where(action == "relabel", manifest["labels"])
-    gone = pd.Series("", manifest.index)
-    gone[(action == "relabel") & (given.str.len() > 0) & (new.str.len() == 0)] = "dropped_class"
+    relabelled, gone = manifest.copy(), pd.Series("", manifest.index)
+    given = manifest["image_id"].map(chosen["labels"])[action == "relabel"]
+    new = given.map(lambda names: sources.map_labels(names, label_map))
+    relabelled["labels"] = new.reindex(manifest.index).where(action == "relabel", manifest["labels"])
+    gone[[place for place in given.index if len(given[place]) and not new[place]]] = "dropped_class"
     gone[action == "drop"] = "dropped"
     said = {"dropped": "was dropped by hand", "dropped_class": "has by hand only labels that label_map drops"}
     rows = [

@@ -30,6 +30,14 @@ def test_relabel_and_drop_are_applied(home, make_images):
     assert {path: path.read_bytes() for path in (home / "pets").rglob("*.png")} == before
 
 
+def test_no_decision_changes_nothing(home, make_images):
+    run, usable = collected(home, make_images)
+    none = pd.DataFrame(columns=REJECTED.schema.names)
+    mended, rejected = decisions.apply(usable, none, decisions.read(run), ["x=y"])
+    pd.testing.assert_frame_equal(mended, usable)
+    assert rejected.empty
+
+
 def test_labels_given_by_hand_are_mapped_as_those_of_the_source_are(home, make_images):
     run, usable = collected(home, make_images)
     decisions.decide(run, usable["image_id"][0], "relabel", ["cats", "dog"])
