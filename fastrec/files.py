@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import functools
-import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -41,7 +41,7 @@ def replacing(target: Path) -> Iterator[Path]:
     FastrecError
         If the disk is full or the folder is not writable; the old file is kept.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = target.with_name(f"{_stem(target)}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with naming_disk_faults(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,10 +70,26 @@ def naming_disk_faults(target: Path) -> Iterator[None]:
 
 def _clear_leftovers(target: Path, temporary: Path) -> None:
     """Remove what killed writers of ``target`` left behind, so that kills do not fill the disk."""
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*.*.tmp"):
-        pid = path.name.split(".")[-3]
-        if path == temporary or (pid.isdigit() and not _is_alive(int(pid))):
+    _remove(temporary)
+    for path in _leftovers(target.parent, time.monotonic() // 60).get(_stem(target), ()):
+        if not _is_alive(int(path.name.split(".")[-3])):
             _remove(path)
+
+
+@functools.lru_cache(maxsize=256)
+def _leftovers(folder: Path, _minute: float) -> dict[str, list[Path]]:
+    """Find a folder's temporary files by stem, once a minute: many files are written to one folder."""
+    found: dict[str, list[Path]] = {}
+    for name in os.listdir(folder):  # noqa: PTH208 (half the time)
+        if match := re.fullmatch(r"(\..*)\.\d+\.\d+\.tmp", name, re.DOTALL):
+            found.setdefault(match[1], []).append(folder / name)
+    return found
+
+
+def _stem(target: Path) -> str:
+    """Return how a temporary file's name begins: of a long name its checksum, as the whole must be a name too."""
+    name = target.name
+    return f".{name if len(name) <= 50 else hashlib.sha256(os.fsencode(name)).hexdigest()}"
 
 
 def _is_alive(pid: int) -> bool:
@@ -136,10 +152,10 @@ def _sync(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+    if os.path.isdir(path) and not path.is_symlink():  # noqa: PTH112 (no name is too long for it)
         shutil.rmtree(path)
-    elif path.is_symlink() or path.exists():
-        path.unlink()
+    elif os.path.lexists(path):
+        path.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

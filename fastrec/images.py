@@ -156,8 +156,8 @@ def decode(data: bytes, least: int = 0) -> Picture:
         size = upright.size if not smaller else whole[::-1] if swapped else whole
         if (frames := _frames(image)) > 1:  # counted last, as counting moves on to other frames
             notes.append(f"first of {frames} frames taken")
-        profile = image.info.get("icc_profile")  # a TIFF file may have anything there
-        if profile and not (isinstance(profile, bytes) and profile[36:40] == b"acsp"):
+        profile = image.info.get("icc_profile") or b""  # in a TIFF file anything
+        if profile and b"acsp" != (isinstance(profile, bytes) and profile[36:40]):
             notes.append("unreadable colour profile ignored")
     if kind == "PNG" and b"IEND" not in data:
         notes.append("end of file is missing")
@@ -257,14 +257,14 @@ def crop(pixels: np.ndarray, box: Sequence[float] | None) -> np.ndarray:
         return pixels
     height, width = pixels.shape[:2]
     left, top, across, down = box
-    if not np.isfinite(box).all() or min(across, down) <= 0:
+    if not np.isfinite((left + across, top + down)).all() or min(across, down) <= 0:
         raise ImageError("box_outside", f"has a box {tuple(box)} without an area: mend the box")
     x, y = max(0, round(left)), max(0, round(top))
     cut = pixels[y : max(y, round(top + down)), x : max(x, round(left + across))]
     if cut.size / 3 < across * down / 2:
         raise ImageError("box_outside", f"is {width}x{height}, but its box {tuple(box)} lies outside: mend the box")
     if min(cut.shape[:2]) < MIN_SIDE:
-        raise ImageError("too_small", f"has a box of {cut.shape[1]}x{cut.shape[0]}, under {MIN_SIDE} pixels a side")
+        raise ImageError("too_small", f"has a box of {cut.shape[1]}x{cut.shape[0]}, under {MIN_SIDE}: enlarge the box")
     return cut
 
 

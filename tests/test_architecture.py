@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastrec"
 GROUND = {
     "allocation",
+    "markup",
     "artefacts",
     "bundle",
     "channels",

@@ -7,18 +7,17 @@ answer; what they cannot is named as open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from fastrec import markup
 from fastrec.collect import licences
 from fastrec.records import DataCard, SourceCard
 from fastrec.run import Run
 
 WHOLE_SET = ("imbalance", "label_typo", "shortcut")  # issues that concern no single picture
 MOST_CLASSES = 40
-_LONG = ' class="text"'  # may be broken over lines
 OPEN = (
     "who took the pictures, when and for what",
     "whether they show people, and whether these agreed",
@@ -92,19 +91,19 @@ def _range(column: pd.Series) -> tuple[int, float, int]:
 def html(card: DataCard, classes: bool = True) -> str:
     """Return the card as an HTML fragment, all text of the data escaped; ``classes`` adds their counts."""
     parts = [
-        _table(
+        markup.table(
             ("source", "pictures", "licence", "as told by", "fingerprint"),
             [(s.source, f"{s.images:,}", s.licence, s.licence_from, s.fingerprint[:12]) for s in card.sources],
         ),
-        _table(("", ""), _facts(card)),
-        _list("Known faults", [*card.warnings, *_faults(card)] or ["None was found."]),
-        _list("What the files cannot tell: ask the source", OPEN),
+        markup.table(("", ""), _facts(card)),
+        f"<h3>Known faults</h3>{markup.bullets([*card.warnings, *_faults(card)] or ['None was found.'])}",
+        f"<h3>What the files cannot tell: ask the source</h3>{markup.bullets(OPEN)}",
     ]
     if classes:
         shown = list(card.classes.items())[:MOST_CLASSES]
         rest = len(card.classes) - len(shown)
         more = [(f"… and {rest:,} more classes", "")] if rest else []
-        parts.insert(1, _table(("class", "pictures"), [(name, f"{number:,}") for name, number in shown] + more))
+        parts.insert(1, markup.table(("class", "pictures"), [(name, f"{number:,}") for name, number in shown] + more))
     return "\n".join(parts)
 
 
@@ -147,19 +146,3 @@ def _listed(counts: Mapping[str, int]) -> str:
 def _span(values: tuple[int, float, int]) -> str:
     low, middle, high = values
     return f"{low:,}" if low == high else f"{low:,} to {high:,} (median {middle:,.0f})"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    lines = [
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td{_LONG if len(text) > 40 else ''}>{escape(text)}</td>" for text in rest)
-        + "</tr>"
-        for first, *rest in rows
-    ]
-    top = f"<thead><tr>{cells}</tr></thead>" if any(head) else ""
-    return f"<table>{top}<tbody>{''.join(lines)}</tbody></table>"
-
-
-def _list(title: str, lines: Iterable[str]) -> str:
-    return f"<h3>{escape(title)}</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"

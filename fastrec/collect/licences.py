@@ -15,6 +15,7 @@ UNKNOWN = ("unknown: ask the source", "nothing beside the pictures says")
 _BUILT_IN = {
     "digits": ("CC BY 4.0 (Alpaydin and Kaynak 1998, https://doi.org/10.24432/C50P49)", "the set's own page"),
 }
+_BY_NAME = ("fastai", "torchvision", "hf")  # fetched below data, each into a folder of its own
 _LICENCE = re.compile(r"(licen[cs]e|copying)(\.\w+)?", re.IGNORECASE)
 _README = re.compile(r"read-?me(\.\w+)*", re.IGNORECASE)
 _SAYS = re.compile(r"\blicen[cs]ed?\b", re.IGNORECASE)
@@ -26,15 +27,19 @@ def find(source: str, pictures: Sequence[Path]) -> tuple[str, str]:
     """Return the licence of a source in one line, and where it says so.
 
     Looked for in the annotations themselves (COCO), then in files called LICENSE or COPYING, then in a line of
-    a README that speaks of a licence: in the source's own folder, then in the one that holds all its pictures.
+    a README that speaks of a licence: in the source's own folder, then in the one that holds all its pictures
+    and, of a set fetched by name, in those between.  What lies in the home folder is the project's own.
     """
     family, _, place = source.partition(":")
     if family in _BUILT_IN:
         return _BUILT_IN[family]
-    named = home() / Path(place).expanduser()
+    fetched = home() / "data" / family / place.replace("/", "--")
+    named = fetched if family in _BY_NAME else home() / Path(place).expanduser()
     if family.startswith("coco") and (found := _of_annotations(named)):
         return found, named.name
     for folder in _folders(named, pictures):
+        if home().is_relative_to(folder):
+            continue
         for pattern, read in ((_LICENCE, _first_line), (_README, _line_about_it)):
             for path in _files(folder, pattern):
                 if found := read(path):
@@ -45,7 +50,9 @@ def find(source: str, pictures: Sequence[Path]) -> tuple[str, str]:
 def _folders(named: Path, pictures: Sequence[Path]) -> Iterator[Path]:
     yield named if named.is_dir() else named.parent
     if pictures:
-        yield Path(os.path.commonpath([path.parent for path in pictures]))
+        common = Path(os.path.commonpath([path.parent for path in pictures]))
+        yield common
+        yield from (parent for parent in common.parents if parent != named and parent.is_relative_to(named))
 
 
 def _files(folder: Path, pattern: re.Pattern[str]) -> list[Path]:

@@ -194,16 +194,29 @@ def _unique(manifest: pd.DataFrame, settled: Collection[str] = ()) -> tuple[pd.D
                 f"{path} as {', '.join(labels)}" for path, labels in zip(same["path"], same["labels"], strict=True)
             )
             dropped += [
-                {"path": path, "code": "label_conflict", "message": f"the same picture has two labels: {what}."}
+                {
+                    "path": path,
+                    "code": "label_conflict",
+                    "message": f"the same picture has two labels: {what}; decide on it in notebook 1.",
+                }
                 for path in same["path"]
             ]
             continue
         keep[place] = True
         dropped += [
-            {"path": path, "code": "duplicate", "message": f"{path} has the same bytes as {first['path']}."}
-            for path in same["path"].drop(place)
+            {"path": path, "code": "duplicate", "message": _twice(path, first, hint)}
+            for path, hint in zip(same["path"].drop(place), same["split_hint"].drop(place), strict=True)
         ]
     return manifest if keep.all() else manifest[keep].reset_index(drop=True), dropped
+
+
+def _twice(path: str, first: pd.Series, hint: str | None) -> str:
+    given = (
+        f", which the source gave to {first['split_hint']},"
+        if pd.notna(first["split_hint"]) and first["split_hint"] != hint
+        else ""
+    )
+    return f"{path} has the same bytes as {first['path']}{given} and is not needed: remove it to be rid of this line."
 
 
 def _joined_groups(manifest: pd.DataFrame) -> pd.Series:

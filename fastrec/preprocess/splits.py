@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from fastrec import labels
+from fastrec import labels, markup
 from fastrec.artefacts import SPLITS, SPLITS_ORDER
 from fastrec.collect import duplicates, look
 from fastrec.files import FastrecError
 from fastrec.preprocess import stratify
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 FOLDS = 5
 NEAR = ("near_copy", "near_copy_two_labels")
@@ -25,6 +29,7 @@ def split(
     seed: int = 0,
     folds: int = FOLDS,
     quality: pd.DataFrame | None = None,
+    given_splits: bool = True,
 ) -> pd.DataFrame:
     """Assign every image to train, valid or test, and every image outside test to a fold.
 
@@ -44,6 +49,8 @@ def split(
         For cross-validation inside train and valid, at least 2.
     quality
         The table QUALITY, whose pairs of near copies stay together.
+    given_splits
+        Whether the split that the source gave is kept; otherwise all pictures are dealt anew.
 
     Returns
     -------
@@ -59,7 +66,7 @@ def split(
     if folds < 2:
         raise FastrecError(f"folds is {folds}: take at least 2.")
     multi_label = labels.several(manifest["labels"])
-    table = _units(manifest, quality, multi_label)
+    table = _units(manifest if given_splits else manifest.assign(split_hint=None), quality, multi_label)
     shares = _shares(table["split_hint"], valid, test)
     _check_enough(each_label(table, multi_label), len(shares))
     table["split"] = _placed(table, shares, seed, multi_label)
@@ -170,7 +177,12 @@ def _check_present(table: pd.DataFrame, multi_label: bool) -> None:
     found = counts(table, multi_label)
     for name in SPLITS_ORDER:
         if (absent := found.index[found[name] == 0]).size:
-            raise FastrecError(f"class {absent[0]!r} has no image in {name}: add images, or change the split given.")
+            given = (
+                "the split that the source gave has none: set given_splits=False"
+                if table["split_hint"].notna().any()
+                else ""
+            )
+            raise FastrecError(f"class {absent[0]!r} has no image in {name}: {given or 'add images'}.")
 
 
 def counts(splits: pd.DataFrame, multi_label: bool = False) -> pd.DataFrame:
@@ -193,9 +205,18 @@ def leaks(splits: pd.DataFrame, quality: pd.DataFrame | None = None) -> pd.DataF
     if quality is not None:
         side, near = splits.set_index("image_id")["split"], _near(quality)
         for one, other, message in zip(near["image_id"], near["other_id"], near["message"], strict=True):
-            if side[one] != side[other]:
-                rows.append({"what": "near copy", "value": message, "splits": [side[one], side[other]]})
+            here, there = side.get(one, ""), side.get(other, "")
+            if here and there and here != there:
+                rows.append({"what": "near copy", "value": message, "splits": [here, there]})
     return pd.DataFrame(rows, columns=["what", "value", "splits"])
+
+
+def show_leaks(found: pd.DataFrame) -> HTML | str:
+    """Show what `leaks` found in whole sentences, or say that there is nothing."""
+    if found.empty:
+        return "Nothing stands on two sides."
+    said = found["value"] + " They stand in " + found["splits"].map(" and ".join) + "."
+    return markup.by_kind(found.assign(leak=said), "what", "leak")
 
 
 def rows(splits: pd.DataFrame, names: Sequence[str]) -> np.ndarray:

@@ -30,7 +30,7 @@ from fastrec.artefacts import (
 from fastrec.collect import card
 from fastrec.files import FastrecError
 from fastrec.plots import png
-from fastrec.preprocess.splits import counts
+from fastrec.preprocess.splits import counts, leaks
 from fastrec.records import DeployRecord, Drift, Metrics, StageRecord
 from fastrec.run import Run, home
 
@@ -80,6 +80,7 @@ class Facts:
     source: str | None = None
     served: str | None = None  # label of the bundle in the package
     pictures: int | None = None  # how many were collected
+    leaks: int = 0  # what stands on more than one side of the split
     learnt: int = 0  # how many pictures the model learns from; 0 before there is a split
     multi_label: bool = False  # a picture may have several labels
     class_counts: list[tuple[str, dict[str, int]]] = field(default_factory=list)  # per class, per split
@@ -167,13 +168,13 @@ def _add_data(run: Run, facts: Facts) -> None:
             (str(label), {split: int(row[split]) for split in SPLITS_ORDER})
             for label, row in counts(splits, facts.multi_label).iterrows()
         ]
+        facts.leaks = len(leaks(splits, quality))
     elif manifest is not None:
         found = Counter(label for several in manifest["labels"] for label in several)
         facts.class_counts = [(label, {"not split yet": number}) for label, number in sorted(found.items())]
     if rejected is not None:
         facts.rejected = [
-            (str(code), len(rows), f"{rows['path'].iloc[0]}: {rows['message'].iloc[0]}")
-            for code, rows in rejected.groupby("code")
+            (str(code), len(rows), str(rows["message"].iloc[0])) for code, rows in rejected.groupby("code")
         ]
     if quality is not None:
         facts.issues = [(str(issue), int(number)) for issue, number in quality["issue"].value_counts().items()]

@@ -39,7 +39,7 @@ _ATTRIBUTES = {
     "ol": {"start"},
     "pre": {"class"},
     "span": {"class"},
-    "td": {"colspan", "rowspan"},
+    "td": {"class", "colspan", "rowspan"},
     "th": {"colspan", "rowspan", "scope"},
 }
 _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*")

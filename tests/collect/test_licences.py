@@ -63,6 +63,25 @@ def test_beside_a_table_and_beside_the_unpacked_pictures(root, home):
     assert find("archive:elsewhere/pets.zip", pictures) == ("CC0", "LICENSE")
 
 
+@pytest.mark.parametrize("source", ["torchvision:CIFAR10", "fastai:PETS", "hf:me/pets", "archive:pets.zip", "folder:."])
+def test_the_projects_own_licence_is_nobody_elses(home, source):
+    (home / "LICENSE").write_text("MIT License")
+    assert find(source) == licences.UNKNOWN
+    assert find(source, [home / "a" / "1.png", home / "b" / "1.png"]) == licences.UNKNOWN
+    assert find(source, [home / "a" / "1.png", home.parent / "elsewhere" / "1.png"]) == licences.UNKNOWN
+
+
+def test_a_set_fetched_by_name_says_it_in_its_folder_or_further_in(home):
+    hub, birds = home / "data" / "hf" / "me--pets", home / "data" / "fastai" / "BIRDS"
+    pictures = [birds / "data" / "birds" / "images" / name / "1.png" for name in ("crow", "wren")]
+    for folder in (hub / "train", pictures[0].parent):
+        folder.mkdir(parents=True)
+    (hub / "README.md").write_text("---\nlicense:\n- cc-by-4.0\n---\n")
+    (birds / "data" / "birds" / "LICENSE").write_text("CC0")
+    assert find("hf:me/pets", [hub / "train" / "cat" / "1.png"]) == ("cc-by-4.0", "README.md")
+    assert find("fastai:BIRDS", pictures) == ("CC0", "LICENSE")
+
+
 def test_long_and_odd_text_is_cut(root):
     (root / "LICENSE").write_bytes(b"\xff" + b"long " * 100)
     told, _ = find()

@@ -1,12 +1,17 @@
 """Sources: what they list, and what they refuse in one sentence."""
 
 import os
+import shutil
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from fastrec.collect import sources
+from fastrec.collect import manifest, sources
+from fastrec.collect.sources import folder
 from fastrec.files import FastrecError
+from fastrec.run import Run
 
 
 def names(listing):
@@ -63,6 +68,66 @@ def test_what_is_no_picture_is_listed_with_its_reason(home, make_images):
         "link.png": "link",
         "loop": "link",
     }
+
+
+def test_hidden_folders_and_those_of_macos_are_no_classes(home, make_images):
+    make_images(home / "pets", ["cat", "dog", ".thumbnails", "__MACOSX"], per_class=2)
+    found = sources.listing("folder:pets")
+    assert found.classes == ["cat", "dog"]
+    assert [item.problem[0] for item in found.items if item.problem] == ["hidden"] * 4
+
+
+@contextmanager
+def nobody():
+    """Give up the rights of root, who may read everything."""
+    before = os.geteuid()
+    try:
+        if not before:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.fixture
+def pets(make_images):
+    """Make pictures where anybody may come, which the folder of a test is not; all may be read again at the end."""
+    with tempfile.TemporaryDirectory() as below:
+        root = make_images(Path(below) / "pets", ["train/cat", "train/dog", "test/cat", "test/dog"], per_class=1)
+        Path(below).chmod(0o755)
+        yield root
+        for path in [root, *root.glob("*"), *root.glob("*/*")]:
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["", "train", "train/dog"])
+def test_a_folder_without_which_a_class_would_lack_must_be_readable(pets, name):
+    (pets / name).chmod(0)
+    with nobody(), pytest.raises(FastrecError, match=rf"{pets / name} cannot be read \(Permission denied\): check"):
+        folder.listing(pets)
+
+
+def test_a_deeper_folder_that_cannot_be_read_is_listed(pets):
+    for name in ("train/cat/deep", ".hidden"):
+        (pets / name).mkdir(mode=0)
+    with nobody():
+        assert problems(folder.listing(pets)) == {"deep": "unreadable", ".hidden": "unreadable"}
+
+
+def test_a_folder_beyond_the_longest_path_is_listed_and_refused(home, make_images, monkeypatch):
+    make_images(home / "pets", ["cat", "dog"], per_class=1)
+    monkeypatch.chdir(home / "pets/cat")
+    for _ in range(18):
+        Path("d" * 240).mkdir()
+        os.chdir("d" * 240)
+    monkeypatch.undo()
+    monkeypatch.setenv("FASTREC_HOME", str(home))
+    found = sources.listing("folder:pets")
+    assert [item.problem[0] for item in found.items if item.problem] == ["unreadable"]
+    assert sources.fingerprint("folder:pets")
+    _, rejected, _ = manifest.inspect(Run("t"), found.items)
+    shutil.rmtree(home / "pets/cat")  # who looks through all that tests left would stumble
+    assert rejected["message"].str.contains(r"is a folder that cannot be read \(File name too long\)").all()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +195,18 @@ def test_fingerprint_changes_with_any_file_and_only_then(home, make_images):
     assert touched != before
     (root / "cat/000.png").rename(root / "dog/9.png")
     assert sources.fingerprint("folder:pets") != touched
+
+
+@pytest.mark.parametrize("source", ["archive:none.zip", "archive:" + "n" * 300, "urls:none.csv", "archive:", "foldr:x"])
+def test_the_fingerprint_of_what_is_not_there_is_refused_in_one_sentence(home, source):
+    with pytest.raises(FastrecError):
+        sources.fingerprint(source)
+
+
+@pytest.mark.parametrize("source", ["digits", "fastai:MNIST_TINY", "torchvision:CIFAR10", "hf:me/pets"])
+def test_the_fingerprint_of_a_set_that_is_not_there_makes_and_fetches_nothing(home, source):
+    sources.fingerprint(source)
+    assert not (home / "data").exists()
 
 
 def test_a_relative_path_starts_at_home_not_at_the_working_directory(home, make_images, monkeypatch):

@@ -3,10 +3,12 @@
 import hashlib
 import http.server
 import threading
+import time
 
 import pytest
 
 from fastrec.collect import manifest, sources
+from fastrec.collect.sources import urls
 from fastrec.files import FastrecError
 from fastrec.run import Run
 
@@ -22,7 +24,10 @@ def server(home, make_images):
             path = self.path.partition("?")[0]
             seen.append(path)
             if path == "/flaky.png" and seen.count(path) == 1:
-                self.send_error(503)
+                self.send_response(429)
+                self.send_header("Retry-After", "3600")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             file = root / ("cat/000.png" if path == "/flaky.png" else path.lstrip("/"))
             if not file.is_file():
@@ -62,9 +67,35 @@ def test_what_is_there_is_not_fetched_again(home, server):
     assert rejected.empty
 
 
-def test_a_busy_server_is_asked_again(home, server):
+def test_a_busy_server_is_asked_again_soon_whatever_it_asks_for(home, server, monkeypatch):
+    monkeypatch.setattr(urls, "LONGEST_PAUSE", 0.2)
     table(home, server, [f"{server[0]}/flaky.png,cat,"])
+    began = time.monotonic()
     assert not [item for item in sources.listing("urls:list.csv").items if item.problem]
+    assert time.monotonic() - began < 5
+
+
+def test_the_fingerprint_fetches_nothing_and_knows_table_and_pictures(home, server):
+    table(home, server, [f"{server[0]}/none.png,cat,"])
+    sources.fingerprint("urls:list.csv")
+    assert not server[2]
+    picture = sources.listing("urls:list.csv").items[0].path
+    count = len(server[2])
+    before = sources.fingerprint("urls:list.csv")
+    assert sources.fingerprint("urls:list.csv") == before
+    picture.unlink()
+    without = sources.fingerprint("urls:list.csv")
+    table(home, server, [f"{server[0]}/none.png,cat,{'0' * 64}"])
+    assert len({before, without, sources.fingerprint("urls:list.csv")}) == 3
+    assert len(server[2]) == count
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x.png", "http://", "https:///a.png", "http://a b/\0.png", "http://a:b/"])
+def test_what_is_no_address_is_listed_with_its_row_s_address(home, server, url):
+    table(home, server, [f"{url},cat,"])
+    problems = [item.problem for item in sources.listing("urls:list.csv").items if item.problem]
+    assert [code for code, _ in problems] == ["download_failed"]
+    assert url.partition("\0")[0] in problems[0][1]
 
 
 @pytest.mark.parametrize(("address", "says"), [("/none.png", "status 404"), ("/cat/000.png?cut", "cut short")])

@@ -212,6 +212,39 @@ def test_leftovers_of_the_living_and_of_other_files_stay(tmp_path):
     assert not dead.exists()
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])
+def test_a_name_may_be_as_long_as_names_may_be(tmp_path, name):
+    for text in ("old", "new"):
+        files.write_text(tmp_path / name, text)
+        assert (tmp_path / name).read_text() == text
+    assert not hidden(tmp_path)
+
+
+def test_long_names_that_begin_alike_are_written_inside_each_other(tmp_path):
+    with files.replacing(tmp_path / ("n" * 100 + "1")) as one, files.replacing(tmp_path / ("n" * 100 + "2")) as two:
+        one.write_text("1")
+        two.write_text("2")
+    assert (tmp_path / ("n" * 100 + "1")).read_text() == "1"
+
+
+def test_what_a_killed_writer_of_a_long_name_left_is_removed(tmp_path):
+    with files.replacing(tmp_path / ("n" * 200)) as temporary:
+        temporary.write_text("")
+    dead = tmp_path / "other" / temporary.name.replace(f".{os.getpid()}.", ".999999999.")
+    dead.parent.mkdir()
+    dead.write_text("")
+    files.write_text(dead.parent / ("n" * 200), "")
+    assert not dead.exists()
+
+
+def test_the_time_to_write_a_file_does_not_grow_with_its_folder(tmp_path, monkeypatch):
+    listed = []
+    monkeypatch.setattr(os, "listdir", lambda path, listdir=os.listdir: (listed.append(path), listdir(path))[1])
+    for k in range(50):
+        files.write_text(tmp_path / str(k), "")
+    assert len(listed) <= 2, "a folder is searched for leftovers once a minute"
+
+
 # --------------------------------------------------------------------------- full disks
 
 

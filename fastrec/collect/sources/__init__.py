@@ -125,7 +125,7 @@ def _shown(item: Item) -> str:
     return os.fsencode(path).decode(errors="replace")
 
 
-def _open(source: str) -> Listing:
+def _open(source: str, present: bool = False) -> Listing:
     family, _, place = source.partition(":")
     if family not in FAMILIES:
         near = difflib.get_close_matches(family, FAMILIES, n=1)
@@ -133,10 +133,7 @@ def _open(source: str) -> Listing:
         raise FastrecError(f"source {source!r} is unknown: {hint}The families are {', '.join(FAMILIES)}.")
     if not place and family != "digits":
         raise FastrecError(f"source {source!r} names no path: write {family}:PATH.")
-    try:
-        return _family(family, place)
-    except OSError as error:  # a name too long, a folder that may not be read
-        raise FastrecError(f"source {source!r} cannot be read ({error}): check its path.") from error
+    return _present(family, place) if present else _family(family, place)
 
 
 def _family(family: str, place: str) -> Listing:
@@ -222,7 +219,7 @@ def fingerprint(source: str) -> str:
     Nothing is fetched or unpacked for it: what is not on the disk counts as absent.
     """
     digest = hashlib.sha256()
-    for item in _present(source):
+    for item in _open(source, present=True).items:
         try:
             status = item.path.lstat()
             state = f"{status.st_size}\0{status.st_mtime_ns}"
@@ -233,11 +230,10 @@ def fingerprint(source: str) -> str:
     return digest.hexdigest()
 
 
-def _present(source: str) -> list[Item]:
+def _present(family: str, place: str) -> Listing:
     """List what of a source is on the disk."""
     from fastrec.collect.sources import archive, urls
 
-    family, _, place = source.partition(":")
     path, data = home() / Path(place).expanduser(), home() / "data"
     if family == "archive":
         return archive.present(path, data / "archives")
@@ -245,8 +241,8 @@ def _present(source: str) -> list[Item]:
         return urls.present(path, data / "urls")
     made = family in ("digits", "fastai", "torchvision", "hf")
     if made and not (data / family / place.replace("/", "--")).is_dir():
-        return []
-    return _open(source).items
+        return Listing([], [])
+    return _family(family, place)
 
 
 def fingerprints(source: str | Sequence[str]) -> dict[str, str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
+import os
+import posixpath
 import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -20,6 +26,17 @@ MAX_FILES = 5_000_000
 MAX_BYTES = 500 * 2**30
 MAX_RATIO = 100  # unpacked over packed, for what unpacks to more than BOMB
 BOMB = 256 * 2**20
+PATIENCE = 600.0  # seconds to wait for another process that unpacks
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -32,52 +49,114 @@ class _Member:
 def listing(archive: Path, below: Path) -> Listing:
     """Unpack an archive into a folder named by its checksum and list that folder.
 
-    A killed extraction continues with the members that are not yet there.  One folder that holds all
-    others is stepped into.
+    A killed extraction continues with the members that are not yet there.  Of two members of one name
+    in a tar file the later counts.  One folder that holds all others is stepped into.
 
     Raises
     ------
     FastrecError
-        If it is no zip or tar file, needs a password, or a member would be written outside, is a link
-        or a device, or unpacks to far more than an archive of its size should: names the member.
+        If it is no zip or tar file, is damaged, needs a password, or a member would be written outside,
+        is a link or a device, lies where another needs a folder, or unpacks to far more than an archive
+        of its size should: names the member.  If another process unpacks for over ten minutes.
     """
-    if not archive.is_file():
-        raise FastrecError(f"{archive} is not there: check the source's path.")
-    target = below / files.checksum(archive)[:16]
+    target = _target(archive, below)
     if not target.is_dir():
-        _extract(archive, target)
+        files.lock(below / ".lock", PATIENCE)
+        try:
+            if not target.is_dir():  # it was not unpacked while this process waited
+                _extract(archive, target)
+        finally:
+            files.unlock(below / ".lock")
     return folder.listing(innermost(target))
 
 
+def present(archive: Path, below: Path) -> Listing:
+    """List what of an archive is unpacked now; an archive with other contents is another one."""
+    target = _target(archive, below)
+    return folder.listing(innermost(target)) if target.is_dir() else Listing([], [])
+
+
+def _target(archive: Path, below: Path) -> Path:
+    if not os.path.isfile(archive):  # noqa: PTH113 (bears any name)
+        raise FastrecError(f"{archive} is not there: check the source's path.")
+    return below / files.checksum(archive)[:16]
+
+
 def _extract(archive: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.partial")
     try:
-        members = list(_members(archive))
-        _check(archive, members)
-        for member in engine.progress(members, len(members), "unpack", unit="file"):
-            _write(archive, member, partial / member.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, ValueError) as error:
+        with _members(archive) as found:
+            members = {posixpath.normpath(member.name): member for member in found}
+            _check(archive, members)
+            unfinished.mkdir(exist_ok=True)
+            for name, member in engine.progress(members.items(), len(members), "unpack", unit="file"):
+                _write(archive, member, unfinished / name)
+    except _DAMAGE as error:
+        # the disk's fault, not the archive's, unless damage leads to a place before its beginning
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise FastrecError(f"{archive} cannot be unpacked ({error}): get the archive again.") from error
-    partial.rename(target)
+    unfinished.rename(target)
 
 
-def _members(archive: Path) -> Iterator[_Member]:
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[_Member]]:
     if zipfile.is_zipfile(archive):
-        packed = zipfile.ZipFile(archive)
-        for info in packed.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            _check_name(archive, info.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
-            if not info.is_dir():
-                yield _Member(info.filename, info.file_size, partial(packed.open, info))
+        with zipfile.ZipFile(archive) as packed:
+            yield _in_zip(archive, packed)
     elif tarfile.is_tarfile(archive):
-        tar = tarfile.open(archive)  # noqa: SIM115 (open while its members are read)
-        for entry in tar:
-            _check_name(archive, entry.name, not (entry.isreg() or entry.isdir()))
-            if entry.isreg():
-                yield _Member(entry.name, entry.size, partial(_open_entry, tar, entry))
+        with tarfile.open(archive) as tar:
+            yield _in_tar(archive, tar)
     else:
-        raise FastrecError(f"{archive} is neither a zip nor a tar file: pack the pictures as one of them.")
+        raise FastrecError(f"{archive} is neither a zip nor a tar file, or damaged: get it again, or pack it anew.")
+
+
+def _in_zip(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
+    _check_list(archive, packed)
+    for info in packed.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        _check_name(archive, info.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
+        if not info.is_dir() or info.file_size:
+            yield _Member(info.filename, info.file_size, partial(packed.open, info))
+
+
+def _check_list(archive: Path, packed: zipfile.ZipFile) -> None:
+    """Compare a zip file's list of members with itself: a damaged name or length in it hides others."""
+    names = packed.namelist()
+    with archive.open("rb") as stream:
+        stream.seek(-22 - len(packed.comment), os.SEEK_END)
+        end = stream.read(12)
+    told = int.from_bytes(end[10:], "little")  # 16 bits; where they do not suffice they are all 1, or cut
+    if end.startswith(b"PK\5\6") and told not in (2**16 - 1, len(names) % 2**16):
+        raise zipfile.BadZipFile(f"it lists {len(names)} of {told} members")
+    if len(set(names)) < len(names):
+        raise zipfile.BadZipFile("it lists two members of one name")
+
+
+def _in_tar(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
+    end = 0
+    for entry in tar:
+        if tar.offset <= end:  # a negative size would lead round for ever
+            raise tarfile.ReadError(f"damaged at {entry.name!r}")
+        end = tar.offset
+        _check_name(archive, entry.name, not (entry.isreg() or entry.isdir()))
+        if entry.isreg():
+            yield _Member(entry.name, entry.size, partial(_open_entry, tar, entry))
+    _check_end(tar)
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Read to the end, where a compressed file's checksum stands: tarfile takes a damaged header for the end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    length = 0
+    while block := tar.fileobj.read(2**20):
+        length += len(block)
+        if block.strip(b"\0") or length > BOMB:
+            raise tarfile.ReadError(f"what follows byte {tar.offset:,} is neither a member nor the end")
+    if not length:
+        raise tarfile.ReadError("its end is missing")
 
 
 def _open_entry(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
@@ -94,10 +173,12 @@ def _check_name(archive: Path, name: str, special: bool) -> None:
         raise FastrecError(f"{archive} member {name!r} is a link or a device: pack regular files only.")
 
 
-def _check(archive: Path, members: list[_Member]) -> None:
-    total, packed = sum(member.size for member in members), archive.stat().st_size
+def _check(archive: Path, members: dict[str, _Member]) -> None:
+    if both := sorted(members.keys() & _folders(members)):
+        raise FastrecError(f"{archive} member {both[0]!r} is a file and a folder at once: rename one and pack again.")
+    total, packed = sum(member.size for member in members.values()), archive.stat().st_size
     if len(members) > MAX_FILES or total > MAX_BYTES or (total > BOMB and total > MAX_RATIO * packed):
-        largest = max(members, key=lambda member: member.size).name
+        largest = max(members.values(), key=lambda member: member.size).name
         raise FastrecError(
             f"{archive} ({packed:,} bytes) unpacks to {total:,} bytes in {len(members):,} files, most of it "
             f"{largest!r}: this looks like a bomb; unpack it yourself and use folder:."
@@ -106,22 +187,39 @@ def _check(archive: Path, members: list[_Member]) -> None:
         raise FastrecError(f"{archive} needs {total:,} bytes unpacked, but {free:,} are free: free some space.")
 
 
+def _folders(names: Iterable[str]) -> set[str]:
+    """Return all folders that files need; the one that the files are unpacked to is ``.``."""
+    folders = {"."}
+    for name in names:
+        above = posixpath.dirname(name)
+        while above and above not in folders:
+            folders.add(above)
+            above = posixpath.dirname(above)
+    return folders
+
+
 def _write(archive: Path, member: _Member, path: Path) -> None:
     """Write one member whole, unless an earlier extraction already did; never more than it announced."""
-    if path.is_file() and path.stat().st_size == member.size:
-        return
+    try:
+        if path.is_file() and path.stat().st_size == member.size:
+            return
+    except OSError as error:  # who first uses a name learns that it is too long
+        why = f"cannot be written ({error.strerror}): give it another name and pack again."
+        raise FastrecError(f"{archive} member {member.name!r} {why}") from error
     with files.replacing(path) as temporary, member.open() as source, temporary.open("wb") as sink:
         left = member.size
         while block := source.read(min(2**20, left + 1)):
             left -= len(block)
             if left < 0:
-                raise FastrecError(f"{archive} member {member.name!r} is longer than announced: get an honest archive.")
+                break
             sink.write(block)
+        if left:
+            raise ValueError(f"{member.name!r} is not as long as announced")
 
 
 def innermost(root: Path) -> Path:
     """Step through folders that hold nothing but one folder, unless that one already is a class of pictures."""
-    inside = [child for child in root.iterdir() if child.name not in ("__MACOSX",) and child.name[0] != "."]
+    inside = [child for child in root.iterdir() if not child.name.startswith(folder.HIDDEN)]
     if len(inside) == 1 and inside[0].is_dir() and any(child.is_dir() for child in inside[0].iterdir()):
         names = folder.SPLIT_NAMES
         return root if inside[0].name.lower() in names else innermost(inside[0])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections import defaultdict
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,39 +16,40 @@ from fastrec.collect.sources.folder import SPLIT_NAMES
 from fastrec.files import FastrecError
 
 Mode = Literal["single", "multi", "crop"]
+Found = list[tuple[str, tuple[float, ...]]]
 
 
 def listing(annotations: Path, mode: Mode) -> Listing:
     """List what a COCO annotations file (https://cocodataset.org/#format-data) names.
 
     ``single`` takes the image's label if all its boxes agree and lists the others as problems, ``multi``
-    takes all labels of an image, ``crop`` makes one item of each box, grouped by image, crowds left out.
-    An image without annotations is a problem in every mode.
+    takes all labels of an image, ``crop`` makes one item of each box, crowds left out.  An image without
+    annotations is a problem in every mode, and so is one that is not there.
+
+    The pictures lie beside the file or in ``images``, else in a neighbouring folder that is named as the
+    file's split, else above or in any neighbour that is not named as another split.
 
     Raises
     ------
     FastrecError
-        If the file cannot be read, or an entry lacks a field or points to nothing: names it.
+        If the file cannot be read, an entry lacks a field or points to nothing (names it), or if a picture
+        lies in two of these places, or all of them in none.
     """
-    content = _read(annotations)
-    try:
-        names = {category["id"]: str(category["name"]) for category in content["categories"]}
-        boxes = defaultdict(list)
-        for entry in content["annotations"]:
-            if not entry.get("iscrowd"):
-                boxes[entry["image_id"]].append((names[entry["category_id"]], tuple(map(float, entry["bbox"]))))
-        places = _Places(annotations)
-        hint = _split_of(annotations.stem)
-        items = [
-            item
-            for image in content["images"]
-            for item in _items(str(places.find(str(image["file_name"]))), boxes[image["id"]], mode, hint)
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        what = type(error).__name__ if not isinstance(error, KeyError) else f"no entry {error}"
-        raise FastrecError(
-            f"{annotations} is no COCO file ({what}): check its images, annotations, categories."
-        ) from error
+    content, hint = _read(annotations), _split_of(annotations.stem)
+    labels = _named(annotations, content, "categories", lambda entry: _checked(str(entry["name"]), "strict"))
+    images = _named(annotations, content, "images", lambda entry: _checked(str(entry["file_name"]), "surrogateescape"))
+    boxes: dict[Any, Found] = defaultdict(list)
+
+    def keep(entry: dict[str, Any]) -> None:
+        if not entry.get("iscrowd"):
+            for name, known in (("image_id", images), ("category_id", labels)):
+                if entry[name] not in known:
+                    raise ValueError(f"it points to {name} {entry[name]!r}, which is not listed")
+            boxes[entry["image_id"]].append((labels[entry["category_id"]], _box(entry["bbox"])))
+
+    _each(annotations, content, "annotations", keep)
+    places = _places(annotations, images.values(), hint)
+    items = [item for key, name in images.items() for item in _items(*places[name], boxes[key], mode, hint)]
     classes = sorted({label for item in items for label in item.labels})
     return Listing(sorted(items, key=lambda item: (os.fsencode(item.file), item.box or ())), classes)
 
@@ -55,19 +59,64 @@ def _read(annotations: Path) -> dict[str, Any]:
         content = json.loads(annotations.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FastrecError(f"{annotations} is not there: check the source's path.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FastrecError(f"{annotations} cannot be read as JSON ({error}): export it again.") from error
     if not isinstance(content, dict):
         raise FastrecError(f"{annotations} is no COCO file (no object at the top): check that it is the right file.")
     return content
 
 
-def _items(file: str, found: list[tuple[str, tuple[float, ...]]], mode: Mode, hint: str | None) -> list[Item]:
+def _each(annotations: Path, content: dict[str, Any], kind: str, read: Callable[[dict[str, Any]], None]) -> None:
+    """Read each entry of a list; one that cannot be read is named."""
+    if not isinstance(entries := content.get(kind), list):
+        raise FastrecError(f"{annotations} is no COCO file (no list of {kind}): check that it is the right file.")
+    for place, entry in enumerate(entries):
+        try:
+            if not isinstance(entry, dict):
+                raise ValueError("it is no object")
+            read(entry)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise FastrecError(
+                f"{annotations} has in {kind}[{place}] the entry {reprlib.repr(entry)} ({what}): mend it."
+            ) from error
+
+
+def _named(annotations: Path, content: dict[str, Any], kind: str, name: Callable[[Any], str]) -> dict[Any, str]:
+    """Return the names in a list by the entries' ids."""
+    names: dict[Any, str] = {}
+
+    def keep(entry: dict[str, Any]) -> None:
+        if entry["id"] in names:
+            raise ValueError("another has its id")
+        names[entry["id"]] = name(entry)
+
+    _each(annotations, content, kind, keep)
+    return names
+
+
+def _checked(name: str, errors: str) -> str:
+    name.encode("utf-8", errors)  # JSON can name halves of characters, which neither files nor tables can
+    return name
+
+
+def _box(given: Any) -> tuple[float, ...]:
+    try:
+        left, top, width, height = map(float, given)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("its bbox is not four numbers") from None
+    return left, top, width, height
+
+
+def _items(file: str, there: bool, found: Found, mode: Mode, hint: str | None) -> list[Item]:
     labels = tuple(sorted({label for label, _ in found}))
     if not labels:
         return [Item(file, problem=("no_label", "has no annotation: annotate it or leave it out"))]
+    if not there:
+        message = "is not there, nor in a folder near it: put it there, or mend its file_name"
+        return [Item(file, labels, problem=("unreadable", message))]
     if mode == "crop":
-        return [Item(file, (label,), Path(file).name, hint, box=box) for label, box in sorted(set(found))]
+        return [Item(file, (label,), None, hint, box) for label, box in sorted(set(found))]
     if mode == "single" and len(labels) > 1:
         message = f"has {len(labels)} labels ({', '.join(labels)}): take coco-multi: or coco-crop:"
         return [Item(file, problem=("several_labels", message))]
@@ -80,21 +129,35 @@ def _split_of(stem: str) -> str | None:
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
 
 
-class _Places:
-    """Where the pictures of an annotations file may lie: beside it, in ``images``, or in a sibling folder."""
+def _places(annotations: Path, names: Collection[str], hint: str | None) -> dict[str, tuple[str, bool]]:
+    """Return where each picture lies, and whether it does: all of them in the nearest folders that hold any."""
+    root = annotations.parent.parent.resolve()  # nothing outside is taken, whatever the name
+    for folders in _folders(annotations, hint):
+        found = {name: _find(name, folders, root) for name in names}
+        if any(found.values()) or not names:
+            return {name: (str(path or folders[0] / name), path is not None) for name, path in found.items()}
+    raise FastrecError(
+        f"{annotations} names pictures, such as {next(iter(names))!r}, but none lies beside it, or in a folder near it "
+        "that is not named as another split: put them there."
+    )
 
-    def __init__(self, annotations: Path) -> None:
-        base = annotations.parent
-        self.root = base.parent.resolve()
-        siblings = sorted(child for child in base.parent.iterdir() if child.is_dir() and child != base)
-        self.folders = [base, base / "images", base.parent, *siblings]
 
-    def find(self, name: str) -> Path:
-        """Return the picture's path; where it is nowhere, a path beside the annotations that will be refused."""
-        for folder in self.folders:
-            path = folder / name
-            if path.is_file() and path.resolve().is_relative_to(self.root):
-                self.folders.remove(folder)
-                self.folders.insert(0, folder)  # the next picture most likely lies there too
-                return path
-        return self.folders[0] / Path(name).name
+def _folders(annotations: Path, hint: str | None) -> list[list[Path]]:
+    base = annotations.parent
+    near: list[Path] = []
+    with suppress(OSError):  # the folder above may belong to others
+        near = sorted(child for child in base.parent.iterdir() if child.is_dir() and child != base)
+    split = {child: hint and _split_of(child.name) for child in near}
+    own = [child for child in near if hint and split[child] == hint]
+    return [[base, base / "images"], own, [base.parent, *(child for child in near if not split[child])]]
+
+
+def _find(name: str, folders: list[Path], root: Path) -> Path | None:
+    paths = [folder / name for folder in folders]
+    found = {path.resolve(): path for path in paths if os.path.isfile(path)}  # noqa: PTH113 (bears any name)
+    inside = [path for real, path in found.items() if real.is_relative_to(root)]
+    if len(inside) > 1:
+        raise FastrecError(
+            f"{name!r} may be {inside[0]} or {inside[1]}: write the folder into each file_name of the annotations."
+        )
+    return inside[0] if inside else None

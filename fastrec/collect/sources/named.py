@@ -3,131 +3,145 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastrec import engine, files
-from fastrec.collect.sources import Item, Listing, archive, folder
+from fastrec.collect.sources import Item, Listing, folder, tables_of_pictures
 from fastrec.files import FastrecError
 
 _LABEL_IN_NAME = {"PETS": r"(.+)_\d+\.jpg$", "CARS": r"(.+)_\d+\.jpg$"}  # fastai's sets without class folders
+
+_Splits = dict[str, dict[str, Any]]  # what each split is called here, and how torchvision is asked for it
+_FLAG: _Splits = {"train": {"train": True}, "test": {"train": False}}
+_TWO: _Splits = {"train": {"split": "train"}, "test": {"split": "test"}}
+_VALID: _Splits = {"valid": {"split": "val"}}
+_WHOLE: _Splits = {"": {}}
+_TORCHVISION: dict[str, _Splits] = {
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "USPS"), _FLAG),
+    **dict.fromkeys(("Food101", "GTSRB", "STL10", "SVHN"), _TWO),
+    **dict.fromkeys(("CLEVRClassification", "DTD", "FGVCAircraft", "Flowers102"), _TWO | _VALID),
+    **dict.fromkeys(("PCAM", "RenderedSST2"), _TWO | _VALID),
+    **dict.fromkeys(("Caltech101", "Caltech256", "EuroSAT", "SEMEION", "SUN397"), _WHOLE),
+    "Country211": _TWO | {"valid": {"split": "valid"}},
+    "Imagenette": {"train": {"split": "train"}} | _VALID,
+    "OxfordIIITPet": _TWO | {"train": {"split": "trainval"}},
+}
 
 
 def fastai(name: str, below: Path) -> Listing:
     """Fetch one of fastai's sets (``fastai.data.external.URLs``) and list its class folders."""
     from fastai.data.external import URLs, untar_data
 
-    url = _known("fastai", name, {key: value for key, value in vars(URLs).items() if key.isupper()})
-    target = below / name
+    packed = {key: url for key, url in vars(URLs).items() if str(url).endswith((".tgz", ".zip"))}
+    source, url, target = f"fastai:{name}", _known("fastai", name, packed), below / name
     if not target.is_dir():
         with files.replacing(target) as temporary:
-            _fetch(f"fastai:{name}", lambda: untar_data(url, base=str(temporary)))
+            _fetch(source, lambda: untar_data(url, base=str(temporary)))
+            shutil.rmtree(temporary / "archive")  # what was fetched now lies unpacked in data
     if pattern := _LABEL_IN_NAME.get(name):
-        return _by_name(target, pattern)
-    return folder.listing(archive.innermost(target))
+        return _in_classes(source, target, _by_name(target, pattern))
+    return _in_classes(source, target, _listing(target / "data"))
 
 
 def _by_name(root: Path, pattern: str) -> Listing:
     """Label pictures by the first group of a pattern that their file names match."""
-    found = [(path, re.match(pattern, path.name)) for path in sorted(root.rglob("*.jpg"))]
-    items = [Item(str(path), (match[1],)) for path, match in found if match]
-    return Listing(items, sorted({item.labels[0] for item in items}))
+    unmatched = ("no_label", "has a name that tells no class")
+    items = []
+    for path in sorted(root.rglob("*.jpg")):
+        match = re.match(pattern, path.name)
+        items.append(Item(str(path), (match[1],)) if match else Item(str(path), problem=unmatched))
+    return Listing(items, sorted({label for item in items for label in item.labels}))
 
 
 def torchvision(name: str, below: Path) -> Listing:
-    """Fetch one of torchvision's classification sets and write it as class folders of PNG files, once."""
+    """Fetch one of torchvision's classification sets and write it as class folders of PNG files, once.
+
+    All splits are taken but the unlabelled one of STL10 and the easier extra one of SVHN.
+    """
     from torchvision import datasets
 
-    known = {key: getattr(datasets, key) for key in datasets.__all__}
-    make = _known("torchvision", name, known)
-    target = below / name
+    splits = _known("torchvision", name, _TORCHVISION)
+    source, target, make = f"torchvision:{name}", below / name, getattr(datasets, name)
     if not target.is_dir():
         with files.replacing(target) as temporary:
-            for split in ("train", "test"):
-                made = _fetch(f"torchvision:{name}", partial(_open, make, below / ".downloads", split))
-                _write(made, temporary / split)
-    return folder.listing(target)
+            folders, fetched = tables_of_pictures.ClassFolders(source, temporary), temporary / ".fetched"
+            fetched.mkdir(parents=True)
+            for split, asked in splits.items():
+                _write(_fetch(source, partial(make, str(fetched), download=True, **asked)), split, folders)
+            shutil.rmtree(fetched)
+    return _in_classes(source, target, _listing(target))
 
 
-def _open(make: Callable[..., Any], root: Path, split: str) -> Any:
-    try:
-        return make(str(root), train=split == "train", download=True)
-    except TypeError:  # the younger sets of torchvision take the split's name
-        return make(str(root), split=split, download=True)
-
-
-def _write(pictures: Any, root: Path) -> None:
-    names = getattr(pictures, "classes", None)
-    for number, (picture, target) in enumerate(engine.progress(pictures, len(pictures), f"write {root.name}")):
-        label = str(names[target]) if names else str(target)
-        path = root / label.replace("/", "-") / f"{number:06d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+def _write(pictures: Any, split: str, folders: tables_of_pictures.ClassFolders) -> None:
+    names = getattr(pictures, "classes", None) or getattr(pictures, "categories", None)
+    named = [name if isinstance(name, str) else ", ".join(name) for name in names or ()]  # some have several
+    # by number: not every set ends a plain loop over it
+    rows = engine.progress(map(pictures.__getitem__, range(len(pictures))), len(pictures), f"write {split}".strip())
+    for picture, target in rows:
+        label = None if target is None else named[target] if named else str(target)
+        picture.save(folders.path(split, label, ".png"))
 
 
 def hugging_face(name: str, below: Path) -> Listing:
-    """Fetch a data set of the Hugging Face hub: class folders, or Parquet files with image and label columns."""
+    """Fetch a data set of the Hugging Face hub: class folders, or Parquet files with image and label columns.
+
+    Of a set with several configurations one is named as ``owner/name/configuration``.
+    """
     import huggingface_hub
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise FastrecError(f"source 'hf:{name}' names no data set: write hf:owner/name.")
-    target = below / name.replace("/", "--")
+    source, target = f"hf:{name}", below / name.replace("/", "--")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+){1,2}", name):
+        raise FastrecError(f"source {source!r} names no data set: write hf:owner/name.")
+    owner, repository, *one = name.split("/")
+    only = [f"{one[0]}/*", "README*", "LICEN*"] if one else None
+    fetch = partial(huggingface_hub.snapshot_download, f"{owner}/{repository}", repo_type="dataset")
     if not target.is_dir():
         with files.replacing(target) as temporary:
-            _fetch(
-                f"hf:{name}",
-                lambda: huggingface_hub.snapshot_download(name, repo_type="dataset", local_dir=str(temporary)),
-            )
-            for table in sorted(temporary.rglob("*.parquet")):
-                unpack_parquet(table, temporary)
-                table.unlink()
-    return folder.listing(archive.innermost(target))
+            _fetch(source, partial(fetch, local_dir=str(temporary), allow_patterns=only))
+            shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub's own bookkeeping
+            (temporary / ".gitattributes").unlink(missing_ok=True)
+            tables_of_pictures.unpack(source, temporary)
+    return _in_classes(source, target, _listing(target))
 
 
-def unpack_parquet(table: Path, root: Path) -> None:
-    """Write the pictures of one Parquet file of the hub's image format below ``root/<split>/<label>/``.
+def _listing(root: Path) -> Listing:
+    """List the class folders of a fetched set, whose maker and not the user laid it out.
 
-    Raises
-    ------
-    FastrecError
-        If it has no column of pictures or none of labels.
+    A folder that holds all pictures is stepped into, whatever lies beside it.  Beside split folders
+    nothing has a label: unlabelled pictures, samples or models often lie there.
     """
-    import pyarrow.parquet as pq
-
-    source = pq.ParquetFile(table)
-    features = json.loads((source.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-    features = features.get("info", {}).get("features", {})
-    image, label = _column(source, ("image", "img", "picture")), _column(source, ("label", "labels", "fine_label"))
-    if image is None or label is None:
-        raise FastrecError(
-            f"{table.name} has the columns {source.schema_arrow.names}: one image and one label are needed."
-        )
-    names = features.get(label, {}).get("names")
-    split = next(
-        (folder.SPLIT_NAMES[word] for word in re.split(r"\W|_", table.stem) if word in folder.SPLIT_NAMES), "train"
-    )
-    number = 0
-    for batch in source.iter_batches(256, columns=[image, label]):
-        for row in batch.to_pylist():
-            place = root / split / str(names[row[label]] if names else row[label]).replace("/", "-")
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{table.stem}-{number:06d}").write_bytes(row[image]["bytes"])
-            number += 1
+    found = folder.listing(root)
+    labels = {item.labels[0] for item in found.items if item.labels}
+    split = any(item.split_hint for item in found.items if item.labels)
+    if len(labels) == 1 and not split and any(child.is_dir() for child in (root / min(labels)).iterdir()):
+        return _listing(root / min(labels))
+    beside = ("no_label", "lies outside the split folders of its set")
+    items = [
+        replace(item, labels=(), problem=beside) if split and item.labels and not item.split_hint else item
+        for item in found.items
+    ]
+    return Listing(items, sorted({label for item in items for label in item.labels}))
 
 
-def _column(source: Any, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in source.schema_arrow.names), None)
+def _in_classes(source: str, target: Path, found: Listing) -> Listing:
+    splits = [name for name in found.classes if name.lower() in folder.SPLIT_NAMES]
+    if len(found.classes) < 2 or len(splits) > 1:  # folders called train and test that hold pictures: no classes
+        raise FastrecError(f"{source} is no set of class folders: sort {target} into some and use folder:PATH.")
+    return found
 
 
 def _known(family: str, name: str, known: dict[str, Any]) -> Any:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         raise FastrecError(
-            f"{family} has no set {name!r}: did you mean {', '.join(near) or ', '.join(sorted(known)[:5])}?"
+            f"{family} has no set {name!r} that it fetches with a label for each picture: "
+            f"did you mean {', '.join(near) or ', '.join(sorted(known)[:5])}?"
         )
     return known[name]
 
@@ -137,7 +151,8 @@ def _fetch(source: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # every library has its own errors for a missing network
-        reason = type(error).__name__
+        said = next(iter(str(error).splitlines()), "")[:160].rstrip(".:")
         raise FastrecError(
-            f"{source} could not be fetched ({reason}): check the network, or fetch it elsewhere and use folder:PATH."
+            f"{source} could not be fetched ({type(error).__name__}: {said}): check its name and the network, or fetch "
+            "it elsewhere and use folder:PATH."
         ) from error

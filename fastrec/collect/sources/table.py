@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fastrec.collect.sources import Item, Listing
 from fastrec.collect.sources.folder import SPLIT_NAMES
@@ -57,7 +58,8 @@ def _read(table: Path) -> pd.DataFrame:
 
     try:
         if table.suffix == ".parquet":
-            return pd.read_parquet(table)
+            frame = pd.read_parquet(table)
+            return frame.astype(object).where(frame.notna(), None)
         return pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise FastrecError(f"{table} is not there: check the source's path.") from None
@@ -68,8 +70,7 @@ def _read(table: Path) -> pd.DataFrame:
 
 def _text(row: dict[Any, Any], name: str) -> str:
     value = row.get(name)
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if missing else str(value).strip()
+    return "" if value is None else str(value).strip()
 
 
 def _row(table: Path, number: int, row: dict[Any, Any], key: str) -> dict[str, Any]:
@@ -94,13 +95,13 @@ def _labels(row: dict[Any, Any]) -> tuple[str, ...]:
     if several is None:
         label = row.get("label")  # as it is: blanks around it are for the audit to see
         return (str(label),) if _text(row, "label") else ()
-    parts = several.split(SEPARATOR) if isinstance(several, str) else list(several)
-    return tuple(sorted({str(part).strip() for part in parts} - {""}))
+    parts = several if isinstance(several, np.ndarray) else str(several).split(SEPARATOR)  # in Parquet a list
+    return tuple(sorted({str(part).strip() for part in parts if part is not None} - {""}))
 
 
 def _box(table: Path, number: int, row: dict[Any, Any]) -> tuple[float, ...] | None:
     given = [_text(row, name) for name in BOX]
-    if not all(given):
+    if not set(BOX) <= set(row) or not any(given):
         return None
     try:
         box = tuple(float(value) for value in given)

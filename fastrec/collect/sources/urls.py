@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from fastrec import engine, files
 from fastrec.collect.sources import Item, Listing
@@ -16,13 +18,15 @@ from fastrec.images import MAX_BYTES
 
 MOST_FAILURES = 0.05  # above this share the list itself is suspect
 CONNECTIONS = 8
+LONGEST_PAUSE = 5  # seconds between two tries, whatever a server asks for
+_SUFFIX = re.compile(r"[^?#]*/[^?#/]*(\.\w{1,7})(?:[?#]|$)", re.ASCII)  # a signed address's query is no part of it
 
 
 def listing(table: Path, below: Path) -> Listing:
     """Download what is not yet there and list it; a download that failed is listed with its reason.
 
-    Each is tried three times with growing pauses.  What a server sends in place of a picture, a page
-    that says "not found", is kept from the data by the decoder later.
+    Each is tried three times with growing pauses of a few seconds at most.  What a server sends in place
+    of a picture, a page that says "not found", is kept from the data by the decoder later.
 
     Raises
     ------
@@ -41,27 +45,38 @@ def listing(table: Path, below: Path) -> Listing:
     return Listing(sorted(items, key=lambda item: os.fsencode(item.file)), classes)
 
 
-def _fetch(row: dict[str, str], below: Path) -> Item:
-    url = row["url"]
-    suffix = PurePosixPath(urlsplit(url).path).suffix[:8]  # the query of a signed address is no part of the name
-    path = below / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
-    problem = None if path.is_file() and _expected(path, row) else _download(url, path, row)
-    given = (row.get("group") or None, row.get("split") or None)
-    return Item(str(path), tuple(row["labels"]) if not problem else (), *given, problem=problem)
+def present(table: Path, below: Path) -> Listing:
+    """List the table, and where the picture of each row lies or would lie, without fetching any."""
+    return Listing([Item(str(table)), *(_item(row, below) for row in read_rows(table, "url"))], [])
 
 
-def _expected(path: Path, row: dict[str, str]) -> bool:
-    wanted = (row.get("sha256") or "").lower()
+def _item(row: dict[str, Any], below: Path) -> Item:
+    suffix = match[1] if (match := _SUFFIX.match(row["url"])) else ""
+    name = hashlib.sha256(row["url"].encode()).hexdigest()[:32] + suffix
+    return Item(str(below / name), row["labels"], row["group"], row["split"])
+
+
+def _fetch(row: dict[str, Any], below: Path) -> Item:
+    item = _item(row, below)
+    if item.path.is_file() and _expected(item.path, row):
+        return item
+    problem = _download(row["url"], item.path, row)
+    return replace(item, labels=(), problem=problem) if problem else item
+
+
+def _expected(path: Path, row: dict[str, Any]) -> bool:
+    wanted = row["sha256"].lower()
     return not wanted or files.checksum(path) == wanted
 
 
-def _download(url: str, path: Path, row: dict[str, str]) -> tuple[str, str] | None:
+def _download(url: str, path: Path, row: dict[str, Any]) -> tuple[str, str] | None:
     """Return None when the file is there, else a code and what happened."""
     import urllib3
 
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not url.lower().startswith(("http://", "https://")):
         return ("download_failed", f"has the address {url}: only http and https are fetched")
-    retries = urllib3.Retry(total=2, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    busy = (429, 500, 502, 503, 504)
+    retries = urllib3.Retry(2, backoff_factor=0.5, status_forcelist=busy, retry_after_max=LONGEST_PAUSE)
     try:
         with (
             urllib3.PoolManager(retries=retries, timeout=urllib3.Timeout(connect=10, read=30)) as manager,
@@ -77,7 +92,7 @@ def _download(url: str, path: Path, row: dict[str, str]) -> tuple[str, str] | No
         return ("download_failed", str(error))
     except urllib3.exceptions.ProtocolError:
         return ("download_failed", f"from {url} was cut short: run again")
-    except (urllib3.exceptions.HTTPError, OSError) as error:
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # the latter of what is no address
         return ("download_failed", f"could not be fetched from {url} ({type(error).__name__}): check the address")
     return None
 
