@@ -157,7 +157,7 @@ def decode(data: bytes, least: int = 0) -> Picture:
         if (frames := _frames(image)) > 1:  # counted last, as counting moves on to other frames
             notes.append(f"first of {frames} frames taken")
         profile = image.info.get("icc_profile") or b""  # in a TIFF file anything
-        if profile and b"acsp" != (isinstance(profile, bytes) and profile[36:40]):
+        if profile and (isinstance(profile, bytes) and profile[36:40]) != b"acsp":
             notes.append("unreadable colour profile ignored")
     if kind == "PNG" and b"IEND" not in data:
         notes.append("end of file is missing")

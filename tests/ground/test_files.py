@@ -239,7 +239,9 @@ def test_what_a_killed_writer_of_a_long_name_left_is_removed(tmp_path):
 
 def test_the_time_to_write_a_file_does_not_grow_with_its_folder(tmp_path, monkeypatch):
     listed = []
-    monkeypatch.setattr(os, "listdir", lambda path, listdir=os.listdir: (listed.append(path), listdir(path))[1])
+    for name in ("listdir", "scandir"):
+        listing = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path, listing=listing: (listed.append(path), listing(path))[1])
     for k in range(50):
         files.write_text(tmp_path / str(k), "")
     assert len(listed) <= 2, "a folder is searched for leftovers once a minute"

@@ -313,3 +313,26 @@ def test_a_rare_class_of_a_few_large_groups_is_in_every_split(seed):
     groups = [f"{seed} {k}" for k, size in enumerate(sizes) for _ in range(size + 2 * (k < 6))]
     found = splits.counts(splits.split(manifest(labels, groups)))
     assert (found.loc["rare"] > 0).all()
+
+
+def test_a_given_split_can_be_set_aside():
+    table = manifest(["a", "b"] * 20, hints=["test"] * 30 + ["train"] * 10)
+    quality = near([(table["image_id"][0], table["image_id"][38])])
+    assert len(splits.leaks(splits.split(table, quality=quality), quality)) == 1
+    anew = splits.split(table, quality=quality, given_splits=False)
+    pd.testing.assert_frame_equal(anew, splits.split(table.assign(split_hint=None), quality=quality))
+    assert splits.leaks(anew, quality).empty
+
+
+def test_a_class_that_the_given_split_lacks_is_told_with_the_way_out():
+    table = manifest(["a"] * 20 + ["b"] * 20, hints=["valid"] * 5 + ["test"] * 5 + [None] * 30)
+    with pytest.raises(FastrecError, match=r"class 'b' has no image in valid: .*gave has none: set given_splits=False"):
+        splits.split(table)
+
+
+def test_leaks_are_told_in_whole_sentences():
+    table = manifest(["a", "b"] * 20, hints=["test"] * 20 + ["train"] * 20)
+    quality = near([(table["image_id"][0], table["image_id"][38])]).assign(message="x.png (a) and y.png (a) are alike.")
+    shown = splits.show_leaks(splits.leaks(splits.split(table, quality=quality), quality)).data
+    assert "x.png (a) and y.png (a) are alike. They stand in test and " in shown
+    assert splits.show_leaks(splits.leaks(splits.split(table))) == "Nothing stands on two sides."

@@ -1,6 +1,7 @@
 import re
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
@@ -174,6 +175,18 @@ def test_a_page_shows_parameters_outputs_and_folded_code(make_run):
     assert "VBox" not in soup.text
     assert all(box.text.strip() for box in soup.find_all("div", class_="wide"))
     assert soup.find("button", attrs={"data-code": True})
+
+
+@pytest.mark.parametrize("sides", [("train", "train"), ("train", "test")])
+def test_the_first_page_warns_of_leaks(make_run, sides):
+    run = make_run(until="preprocess")
+    table = run.read(a.SPLITS)
+    one, other = (
+        table.loc[table["split"] == side, "image_id"].iloc[place] for place, side in zip((0, -1), sides, strict=True)
+    )
+    pair = {"issue": "near_copy", "image_id": one, "other_id": other, "value": 1.0, "message": "alike."}
+    run.write(a.QUALITY, pd.DataFrame([pair]))
+    assert ("1 leak between the sides of the split" in text_of(render_run(run))) == (sides[0] != sides[1])
 
 
 def test_pages_hold_all_they_need(make_run):

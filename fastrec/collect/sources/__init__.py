@@ -7,7 +7,7 @@ A source is text, ``family:place``; several are given as a list.  A relative pat
     csv:PATH  parquet:PATH  urls:PATH       a table of paths or addresses and labels
     coco:PATH  coco-multi:PATH  coco-crop:PATH
     archive:PATH                            a zip or tar file of class folders
-    fastai:NAME  torchvision:NAME  hf:OWNER/NAME
+    fastai:NAME  torchvision:NAME  hf:OWNER/NAME[/CONFIGURATION]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ FAMILIES = (
     *("digits", "folder", "csv", "parquet", "coco", "coco-multi", "coco-crop"),
     *("archive", "urls", "fastai", "torchvision", "hf"),
 )
+_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".json": "coco"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,23 @@ def _shown(item: Item) -> str:
 def _open(source: str, present: bool = False) -> Listing:
     family, _, place = source.partition(":")
     if family not in FAMILIES:
-        near = difflib.get_close_matches(family, FAMILIES, n=1)
+        near = _of_file(source) or difflib.get_close_matches(family, FAMILIES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise FastrecError(f"source {source!r} is unknown: {hint}The families are {', '.join(FAMILIES)}.")
     if not place and family != "digits":
         raise FastrecError(f"source {source!r} names no path: write {family}:PATH.")
     return _present(family, place) if present else _family(family, place)
+
+
+def _of_file(place: str) -> list[str]:
+    """Return how a file or folder that is there is written as a source."""
+    with suppress(OSError, RuntimeError, ValueError):  # too long, of nobody, or with a zero
+        path = home() / Path(place).expanduser()
+        if place and path.is_dir():
+            return [f"folder:{place}"]
+        if path.is_file():
+            return [f"{_SUFFIXES.get(path.suffix, 'archive')}:{place}"]
+    return []
 
 
 def _family(family: str, place: str) -> Listing:
