@@ -25,7 +25,7 @@ def tables(classes: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataF
     """Return manifest, splits and predictions; every fourth test picture is taken for the next class."""
     labels = [label for label in classes for _ in range(PER_CLASS)]
     rows = range(len(labels))
-    ids = [f"{row:064d}" for row in rows]
+    ids = [2 * f"{row:032d}" for row in rows]
     manifest = pd.DataFrame(
         {
             "image_id": ids,
