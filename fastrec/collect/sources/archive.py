@@ -79,7 +79,10 @@ def present(archive: Path, below: Path) -> Listing:
 def _target(archive: Path, below: Path) -> Path:
     if not os.path.isfile(archive):  # noqa: PTH113 (bears any name)
         raise FastrecError(f"{archive} is not there: check the source's path.")
-    return below / files.checksum(archive)[:16]
+    try:
+        return below / files.checksum(archive)[:16]
+    except OSError as error:
+        raise FastrecError(f"{archive} cannot be read ({error.strerror}): check its mode.") from error
 
 
 def _extract(archive: Path, target: Path) -> None:
@@ -94,7 +97,7 @@ def _extract(archive: Path, target: Path) -> None:
     except _DAMAGE as error:
         # the disk's fault, not the archive's, unless damage leads to a place before its beginning
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise
+            raise FastrecError(f"{archive} cannot be unpacked ({error}): mend that and run again.") from error
         shutil.rmtree(unfinished, ignore_errors=True)
         raise FastrecError(f"{archive} cannot be unpacked ({error}): get the archive again.") from error
     unfinished.rename(target)
