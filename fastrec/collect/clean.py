@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from fastrec import markup
 from fastrec.collect import cases, controls, decisions
 from fastrec.collect.cases import Case
 from fastrec.collect.sources import Item
 from fastrec.run import Run
 
 if TYPE_CHECKING:
+    from IPython.display import HTML
     from ipywidgets import Widget
 
 
-def widget(
-    run: Run, manifest: pd.DataFrame, quality: pd.DataFrame, items: Sequence[Item] = ()
-) -> Widget | pd.DataFrame | str:
+def widget(run: Run, manifest: pd.DataFrame, quality: pd.DataFrame, items: Sequence[Item] = ()) -> Widget | HTML | str:
     """Step through the open cases with buttons and keys; without a reader, count them.
 
     Every answer is written at once to the run's decisions, which the next run of collect applies;
@@ -28,13 +28,18 @@ def widget(
     found = cases.of_run(run, manifest, quality, items)
     if controls.live():
         return _Cleaner(run, found, manifest).panel
-    return summary(run, found)
+    return _shown(summary(run, found)) if found else "Nothing is to be decided."
 
 
-def summary(run: Run, found: Sequence[Case]) -> pd.DataFrame | str:
+def _shown(table: pd.DataFrame) -> HTML:
+    from IPython.display import HTML
+
+    rows = [[str(cell) for cell in row] for row in table.reset_index().itertuples(index=False)]
+    return HTML(markup.table(("issue", *map(str, table.columns)), rows))
+
+
+def summary(run: Run, found: Sequence[Case]) -> pd.DataFrame:
     """Count by kind of issue (index) the cases that wait for a decision and those that have one; quote the next."""
-    if not found:
-        return "Nothing is to be decided."
     made = decisions.actions(run)
     waits = pd.Series([cases.is_open(case, made) for case in found], [case.kind for case in found])
     table = waits.groupby(level=0, sort=False).agg(["sum", "size"]).rename_axis("issue")

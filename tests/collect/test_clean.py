@@ -135,7 +135,8 @@ def test_without_a_reader_it_is_a_table_of_what_is_left(soiled, monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.delenv("VSCODE_PID", raising=False)
     decisions.decide(soiled[0], soiled[1]["image_id"][0], "drop")  # closes the pair and the odd size
-    table = clean.widget(*soiled)
+    table = clean.summary(soiled[0], cases.of_run(*soiled))
+    assert "cat 3 is a dog." in clean.widget(*soiled).data
     assert table["to decide"].to_dict() == {
         "label_conflict": 1,
         "near_copy_two_labels": 1,

@@ -5,6 +5,7 @@ import http.server
 import threading
 import time
 
+import pandas as pd
 import pytest
 
 from fastrec.collect import manifest, sources
@@ -119,8 +120,30 @@ def test_a_wrong_checksum_is_a_failure_and_the_right_one_is_not(home, server):
 
 def test_too_many_failures_stop_the_run(home, server):
     table(home, server, [f"{server[0]}/none{k}.png,cat," for k in range(5)])
-    with pytest.raises(FastrecError, match=r"5 of 45 downloads .* failed, the first .*404"):
+    with pytest.raises(FastrecError, match=r"5 of 45 downloads .* failed, the first .*404.*listed in .*failures.csv"):
         sources.listing("urls:list.csv")
+    failures = home / "data/urls/list.failures.csv"
+    told = pd.read_csv(failures)
+    assert told["url"].tolist() == [f"{server[0]}/none{k}.png" for k in range(5)]
+    assert told["reason"].str.contains("status 404").all()
+    table(home, server)
+    sources.listing("urls:list.csv")
+    assert not failures.exists()
+
+
+def test_an_address_that_comes_twice_is_one_picture_or_a_contradiction(home, server):
+    table(home, server, [f"{server[0]}/cat/000.png?sig=1,cat,"])
+    assert len(sources.listing("urls:list.csv").items) == 40
+    table(home, server, [f"{server[0]}/cat/000.png?sig=1,dog,"])
+    with pytest.raises(FastrecError, match=r"names http.*000\.png\?sig=1 twice with different entries"):
+        sources.listing("urls:list.csv")
+
+
+def test_a_file_s_name_tells_what_it_was_called(home, server):
+    table(home, server)
+    assert {item.path.name.partition("-")[2] for item in sources.listing("urls:list.csv").items} == {
+        f"{k:03d}.png" for k in range(20)
+    }
 
 
 def test_other_schemes_are_not_fetched(home, server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import re
@@ -19,7 +20,6 @@ from fastrec.images import MAX_BYTES
 MOST_FAILURES = 0.05  # above this share the list itself is suspect
 CONNECTIONS = 8
 LONGEST_PAUSE = 5  # seconds between two tries, whatever a server asks for
-_SUFFIX = re.compile(r"[^?#]*/[^?#/]*(\.\w{1,7})(?:[?#]|$)", re.ASCII)  # a signed address's query is no part of it
 
 
 def listing(table: Path, below: Path) -> Listing:
@@ -31,28 +31,50 @@ def listing(table: Path, below: Path) -> Listing:
     Raises
     ------
     FastrecError
-        If more than 5 % of the downloads failed: names the first with its reason.
+        If an address comes twice with different entries, or if more than 5 % of the downloads failed: names
+        the first with its reason, and the table of all.
     """
-    rows = read_rows(table, "url")
+    rows = _rows(table)
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         fetched = pool.map(lambda row: _fetch(row, below), rows)
         items = list(engine.progress(fetched, len(rows), "download", unit="file"))
-    failed = [item for item in items if item.problem]
+    failed = [(row["url"], item.problem[1]) for row, item in zip(rows, items, strict=True) if item.problem]
+    told = _told(failed, below / f"{table.stem}.failures.csv")
     if len(failed) > MOST_FAILURES * len(items):
-        reason = failed[0].problem[1] if failed[0].problem else ""
-        raise FastrecError(f"{len(failed)} of {len(items)} downloads of {table} failed, the first {reason}.")
+        raise FastrecError(
+            f"{len(failed)} of {len(items)} downloads of {table} failed, the first {failed[0][1]}: mend or remove "
+            f"these rows, all are listed in {told}."
+        )
     classes = sorted({label for item in items for label in item.labels})
     return Listing(sorted(items, key=lambda item: os.fsencode(item.file)), classes)
 
 
+def _rows(table: Path) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for row in read_rows(table, "url"):
+        if rows.setdefault(row["url"], row) != row:
+            raise FastrecError(f"{table} names {row['url']} twice with different entries: keep one row per address.")
+    return list(rows.values())
+
+
+def _told(failed: list[tuple[str, str]], path: Path) -> Path:
+    """Write the table of what failed, or remove that of an earlier try."""
+    if failed:
+        with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([("url", "reason"), *failed])
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
 def present(table: Path, below: Path) -> Listing:
     """List the table, and where the picture of each row lies or would lie, without fetching any."""
-    return Listing([Item(str(table)), *(_item(row, below) for row in read_rows(table, "url"))], [])
+    return Listing([Item(str(table)), *(_item(row, below) for row in _rows(table))], [])
 
 
 def _item(row: dict[str, Any], below: Path) -> Item:
-    suffix = match[1] if (match := _SUFFIX.match(row["url"])) else ""
-    name = hashlib.sha256(row["url"].encode()).hexdigest()[:32] + suffix
+    last = re.split("[?#]", row["url"], maxsplit=1)[0].rpartition("/")[2]  # the query of a signed address is no part
+    name = f"{hashlib.sha256(row['url'].encode()).hexdigest()[:16]}-{re.sub(r'[^A-Za-z0-9._-]+', '_', last)[-80:]}"
     return Item(str(below / name), row["labels"], row["group"], row["split"])
 
 
