@@ -214,7 +214,7 @@ class _Task:
                 child.process.kill()
 
 
-def progress(items: Iterable[Any], total: int, what: str, unit: str = "image") -> Iterator[Any]:
+def progress(items: Iterable[Any], total: int | None, what: str, unit: str = "image") -> Iterator[Any]:
     """Pass items on while a bar shows how many are done: in a notebook, a terminal and a log alike."""
     from tqdm import tqdm
 

@@ -24,7 +24,7 @@ SHOWN = 6  # pictures in a row
 SIDE = 96  # of a picture, in pixels
 MOST_ROWS = 16
 MEANING = {
-    "near_copy": "nearly the same picture: kept on one side of every split",
+    "near_copy": "nearly the same picture: on one side of every split, unless the source parts them",
     "near_copy_two_labels": "nearly the same picture under two labels: one may be wrong",
     "label_conflict": "the same file under two labels: left out until one is removed",
     "label_error": "a model that did not learn from it says something else",

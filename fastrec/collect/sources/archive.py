@@ -89,7 +89,8 @@ def _extract(archive: Path, target: Path) -> None:
     unfinished = target.with_name(f".{target.name}.partial")
     try:
         with _members(archive) as found:
-            members = {posixpath.normpath(member.name): member for member in found}
+            listed = engine.progress(found, None, "read the archive", unit="file")
+            members = {posixpath.normpath(member.name): member for member in listed}
             _check(archive, members)
             unfinished.mkdir(exist_ok=True)
             for name, member in engine.progress(members.items(), len(members), "unpack", unit="file"):
