@@ -1,18 +1,17 @@
 """Public sets by name, each way to its end: the libraries are the real ones, only the network is not there."""
 
 import inspect
-import io
 import json
 import re
 import shutil
 import sys
 import tarfile
-from collections import Counter
 from types import ModuleType
 
 import huggingface_hub
 import numpy as np
 import pytest
+from fetched import drawn, told, write
 from PIL import Image
 from torchvision import datasets
 from torchvision.datasets import clevr, dtd, eurosat, mnist
@@ -21,23 +20,6 @@ from fastrec.collect import manifest, sources
 from fastrec.collect.sources import named
 from fastrec.files import FastrecError
 from fastrec.run import Run
-
-
-def drawn(seed, kind="PNG"):
-    stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(stream, kind)
-    return stream.getvalue()
-
-
-def write(root, *names):
-    for number, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(drawn(number))
-
-
-def told(found):
-    """Count what is taken by split and label, and what is not by its code."""
-    return Counter((item.split_hint, *item.labels) if item.labels else item.problem[0] for item in found.items)
 
 
 @pytest.mark.parametrize(

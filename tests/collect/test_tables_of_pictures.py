@@ -1,39 +1,20 @@
 """The hub's sets, each layout to its end: the library is the real one, only what it fetches lies here."""
 
-import io
 import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import huggingface_hub
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fetched import drawn, told, write
 from huggingface_hub.utils import filter_repo_objects
-from PIL import Image
 
 from fastrec.collect import manifest, sources
 from fastrec.files import FastrecError
 from fastrec.run import Run
-
-
-def drawn(seed, kind="PNG"):
-    stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(stream, kind)
-    return stream.getvalue()
-
-
-def write(root, *names):
-    for number, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(drawn(number))
-
-
-def told(found):
-    """Count what is taken by split and label, and what is not by its code."""
-    return Counter((item.split_hint, *item.labels) if item.labels else item.problem[0] for item in found.items)
 
 
 @pytest.fixture
