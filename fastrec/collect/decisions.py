@@ -75,13 +75,15 @@ def apply(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return MANIFEST and REJECTED with the decisions carried out: relabelled, or moved to the rejected.
 
-    Labels given by hand are renamed, merged and dropped by ``label_map`` as those of the source are.
+    Labels given by hand that are no classes of the manifest are renamed, merged and dropped by ``label_map``,
+    as those of the source were.
     """
     chosen = table.set_index("image_id")
     action = manifest["image_id"].map(chosen["action"])
     relabelled, gone = manifest.copy(), pd.Series("", manifest.index)
     given = manifest["image_id"].map(chosen["labels"])[action == "relabel"]
-    new = given.map(lambda names: sources.map_labels(names, label_map))
+    classes = {name for names in manifest["labels"] for name in names}  # that the source has after the map
+    new = given.map(lambda names: sources.map_labels(names, label_map, classes))
     relabelled["labels"] = new.reindex(manifest.index).where(action == "relabel", manifest["labels"])
     gone[[place for place in given.index if len(given[place]) and not new[place]]] = "dropped_class"
     gone[action == "drop"] = "dropped"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-TRIES = 20  # orders
+TRIES = 20  # orders, fewer where there are many units:
+MOST = 100_000  # units dealt in all tries
 Units = Mapping[str, Counter[str]]  # what stays together (a group, or one picture) -> its pictures of each class
 Dealer = Callable[[Units, Mapping[str, int], Mapping[str, float], str], dict[str, str]]
 
@@ -63,7 +64,7 @@ def _best(
     having = Counter(label for counts in free.values() for label in +counts)
     asked = sum(min(count, len(shares)) for count in having.values())
     most, best = -1, dict[str, str]()
-    for attempt in range(TRIES):
+    for attempt in range(max(2, min(TRIES, MOST // max(1, len(free))))):
         place = (_rarest_first if attempt else dealer)(free, pictures, shares, f"{seed}{'+' * attempt}")
         if (served := len({(part, label) for unit, part in place.items() for label in +free[unit]})) > most:
             most, best = served, place
@@ -88,9 +89,13 @@ def _rarest_first(free: Units, pictures: Mapping[str, int], shares: Mapping[str,
     wanted = _wanted(left, shares)
     room = _quotas(sum(pictures[unit] for unit in free), _weights(shares))
     place: dict[str, str] = {}
+    having: dict[str, list[str]] = defaultdict(list)
+    for unit, counts in free.items():
+        for label in counts:
+            having[label].append(unit)
     while left := +left:
         rarest = min(left, key=lambda label: (left[label], label))
-        for unit in sorted((unit for unit in free if rarest in free[unit] and unit not in place), key=order):
+        for unit in sorted((unit for unit in having[rarest] if unit not in place), key=order):
             lack = [
                 (wanted[rarest][k], sum(wanted[label][k] for label in free[unit]), room[k]) for k in range(len(names))
             ]
@@ -98,7 +103,7 @@ def _rarest_first(free: Units, pictures: Mapping[str, int], shares: Mapping[str,
             place[unit] = names[part]
             _give(wanted, part, free[unit])
             room[part] -= pictures[unit]
-            left -= free[unit]
+            left.subtract(free[unit])
     return place
 
 

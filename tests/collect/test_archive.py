@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import warnings
 import zipfile
 from contextlib import suppress
 
@@ -264,3 +265,16 @@ def test_a_killed_extraction_continues(home):
     if child.returncode == -signal.SIGKILL and kept:
         name = next(iter(kept))
         assert kept[name] in {item.path.stat().st_mtime_ns for item in found.items if item.path.name == name}
+
+
+def test_folders_that_are_listed_twice_and_backslashes_are_no_damage(home, make_images):
+    root = make_images(home / "pets", ["cat", "dog"], per_class=2)
+    with warnings.catch_warnings(), zipfile.ZipFile(home / "pets.zip", "w") as packed:
+        warnings.simplefilter("ignore")  # zipfile names what is twice
+        for name in ("set/", "set/"):
+            packed.writestr(name, "")
+        for path in root.rglob("*.png"):
+            info = zipfile.ZipInfo()
+            info.filename = f"set\\{path.parent.name}\\{path.name}"
+            packed.writestr(info, path.read_bytes())
+    assert [item.labels for item in sources.listing("archive:pets.zip").items] == [("cat",)] * 2 + [("dog",)] * 2

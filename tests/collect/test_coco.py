@@ -1,6 +1,7 @@
 """COCO annotations in their three readings."""
 
 import json
+import shutil
 from contextlib import suppress
 
 import pytest
@@ -115,6 +116,36 @@ def test_of_equal_names_those_in_the_folder_of_the_split_are_meant(numbered):
         "val/gone.png",
     ]
     assert [item.problem and item.problem[0] for item in found.items] == [None, None, "unreadable"]
+
+
+def test_strays_beside_the_file_do_not_hide_the_folder_of_the_split(numbered):
+    (numbered / "annotations").mkdir()
+    shutil.copy(numbered / "val/001.png", numbered / "annotations")
+    found = sources.listing(write(numbered / "annotations/instances_val.json", ["000.png", "001.png"]))
+    assert [item.path.parent.name for item in found.items] == ["annotations", "val"]
+    assert not any(item.problem for item in found.items)
+
+
+def test_a_neighbour_named_images_goes_before_others(home, make_images):
+    for seed, name in enumerate(("images", "masks")):
+        make_images(home / "set", [name], per_class=2, seed=seed)
+    found = sources.listing(write(home / "set/annotations/all.json", ["000.png", "001.png"]))
+    assert {item.path.parent.name for item in found.items} == {"images"}
+
+
+def test_the_folders_of_the_splits_may_lie_in_images(home, make_images):
+    for seed, name in enumerate(("train2017", "val2017")):
+        make_images(home / "set/images", [name], per_class=2, seed=seed)
+    for name in ("train2017", "val2017"):
+        found = sources.listing(write(home / f"set/annotations/instances_{name}.json", ["000.png", "001.png"]))
+        assert {item.path.parent.name for item in found.items} == {name}
+
+
+def test_only_crops_ask_for_boxes(numbered):
+    source = write(numbered / "val/x.json", ["000.png", "001.png"], ([],))
+    assert len(sources.listing(source.replace("coco-crop", "coco-multi")).items) == 2
+    with pytest.raises(FastrecError, match="its bbox is not four numbers"):
+        sources.listing(source)
 
 
 def test_pictures_of_another_split_are_not_taken(numbered):

@@ -50,6 +50,16 @@ def test_labels_given_by_hand_are_mapped_as_those_of_the_source_are(home, make_i
     assert rejected["message"][0] == "pets/cat/001.png has by hand only labels that label_map drops."
 
 
+def test_a_label_that_the_map_leaves_as_a_class_is_meant_as_it_stands(home, make_images):
+    run, usable = collected(home, make_images)
+    decisions.decide(run, usable["image_id"][0], "relabel", ["dog"])
+    none = pd.DataFrame(columns=REJECTED.schema.names)
+    for swapped in (["cat=dog", "dog=cat"], ["dog=", "cat=dog"]):
+        mended, rejected = decisions.apply(usable, none, decisions.read(run), swapped)
+        assert list(mended["labels"][0]) == ["dog"]
+        assert rejected.empty
+
+
 def test_a_later_decision_replaces_and_undo_takes_back(home, make_images):
     run, usable = collected(home, make_images)
     image = usable["image_id"][0]

@@ -30,7 +30,7 @@ from fastrec.run import Run
         ("torchvision:CIFAR11", "did you mean CIFAR10"),
         ("torchvision:VOCDetection", "no set 'VOCDetection' that it fetches with a label for each picture"),
         ("hf:justaname", "write hf:owner/name"),
-        ("hf:a/b/c/d", "write hf:owner/name"),
+        ("hf:a/b/c/d/e", "write hf:owner/name"),
     ],
 )
 def test_an_unknown_name_lists_the_nearest(home, source, says):

@@ -78,3 +78,9 @@ def test_a_name_that_no_file_can_have_is_a_refused_row(home, make_images, name):
 def test_a_source_whose_name_is_too_long_is_refused_in_one_sentence(family):
     with pytest.raises(FastrecError, match="xxx"):
         sources.listing(f"{family}:{'x' * 300}")
+
+
+def test_whole_numbers_of_a_table_with_gaps_stay_whole(home):
+    frame = pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "label": ["x", "y", "x"], "group": [1.0, None, 7.0]})
+    frame.to_parquet(home / "t.parquet")
+    assert [item.group for item in sources.listing("parquet:t.parquet").items] == ["1", None, "7"]

@@ -156,6 +156,19 @@ def test_of_several_configurations_one_must_be_named(home, hub):
     assert (home / "data/hf/me--pets--coarse/README.md").is_file()
 
 
+def test_a_configuration_is_named_as_it_was_told_and_nothing_is_kept_of_one_that_is_not_there(home, hub):
+    for name in ("data/fr/train-0.parquet", "data/en/train-0.parquet"):
+        table(hub / name, [0, 1, 0])
+    with pytest.raises(FastrecError, match="the configurations data/en, data/fr: name one"):
+        sources.listing("hf:me/pets")
+    with pytest.raises(
+        FastrecError, match="hf:me/pets/en holds neither class folders nor tables of pictures: check its"
+    ):
+        sources.listing("hf:me/pets/en")
+    assert not list((home / "data/hf").glob("me--pets*"))
+    assert sources.listing("hf:me/pets/data/en").classes == ["cat", "dog"]
+
+
 @pytest.mark.parametrize("above", ["", "data/", "pets/images/"])
 def test_plain_class_folders_of_the_hub(home, hub, above):
     write(hub / above, "train/cat/1.png", "train/dog/2.png", "test/cat/3.png", "test/dog/4.png")

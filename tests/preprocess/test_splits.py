@@ -1,6 +1,7 @@
 """Splits: disjoint, stratified, and a matter of content alone."""
 
 import re
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastrec.collect import look
 from fastrec.files import FastrecError
-from fastrec.preprocess import splits
+from fastrec.preprocess import splits, stratify
 
 
 def manifest(labels, groups=None, hints=None):
@@ -336,3 +337,16 @@ def test_leaks_are_told_in_whole_sentences():
     shown = splits.show_leaks(splits.leaks(splits.split(table, quality=quality), quality)).data
     assert "x.png (a) and y.png (a) are alike. They stand in test and " in shown
     assert splits.show_leaks(splits.leaks(splits.split(table))) == "Nothing stands on two sides."
+
+
+def test_what_cannot_be_served_costs_little():
+    """Six rare classes in two groups each cannot be in five folds; singles are many."""
+    labels = [f"c{k % 300}" for k in range(30_000)] + [f"rare{k}" for k in range(6) for _ in range(6)]
+    groups = [None] * 30_000 + [f"g{k // 3 % 5}" for k in range(36)]
+    tried = []
+    with pytest.MonkeyPatch.context() as patch:
+        dealer = stratify._rarest_first
+        patch.setattr(stratify, "_rarest_first", lambda *given: tried.append(1) or dealer(*given))
+        with suppress(FastrecError):
+            splits.split(manifest(labels, groups))
+    assert sum(tried) <= 2 * stratify.MOST // 30_000

@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -204,9 +204,10 @@ def _map_labels(found: Listing, source: str, renamed: dict[str, str]) -> Listing
     return Listing(items, sorted({renamed.get(name, name) for name in found.classes} - {""}))
 
 
-def map_labels(names: Iterable[str], label_map: Sequence[str]) -> list[str]:
-    """Return labels as ``label_map`` renames, merges and drops them."""
-    return list(_mapped(names, {old: new.strip() for old, _, new in (entry.partition("=") for entry in label_map)}))
+def map_labels(names: Iterable[str], label_map: Sequence[str], classes: Collection[str] = ()) -> list[str]:
+    """Return labels as ``label_map`` renames, merges and drops them, but for those that are ``classes`` already."""
+    entries = (entry.partition("=") for entry in label_map)
+    return list(_mapped(names, {old: new.strip() for old, _, new in entries if old not in classes}))
 
 
 def _mapped(names: Iterable[str], renamed: Mapping[str, str]) -> tuple[str, ...]:

@@ -121,8 +121,9 @@ def _in_zip(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
     for info in packed.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
         _check_name(archive, info.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
-        if not info.is_dir() or info.file_size:
-            yield _Member(info.filename, info.file_size, partial(packed.open, info))
+        name = info.filename.replace("\\", "/")  # as some packers of Windows write
+        if not name.endswith("/") or info.file_size:
+            yield _Member(name, info.file_size, partial(packed.open, info))
 
 
 def _check_list(archive: Path, packed: zipfile.ZipFile) -> None:
@@ -134,7 +135,8 @@ def _check_list(archive: Path, packed: zipfile.ZipFile) -> None:
     told = int.from_bytes(end[10:], "little")  # 16 bits; where they do not suffice they are all 1, or cut
     if end.startswith(b"PK\5\6") and told not in (2**16 - 1, len(names) % 2**16):
         raise zipfile.BadZipFile(f"it lists {len(names)} of {told} members")
-    if len(set(names)) < len(names):
+    told_of = {(info.filename, info.file_size, info.CRC) for info in packed.infolist()}
+    if len(set(names)) < len(told_of):
         raise zipfile.BadZipFile("it lists two members of one name")
 
 

@@ -26,14 +26,14 @@ def listing(annotations: Path, mode: Mode) -> Listing:
     takes all labels of an image, ``crop`` makes one item of each box, crowds left out.  An image without
     annotations is a problem in every mode, and so is one that is not there.
 
-    The pictures lie beside the file or in ``images``, else in a neighbouring folder that is named as the
-    file's split, else above or in any neighbour that is not named as another split.
+    A picture lies beside the file or in ``images``, else in a neighbouring folder, or one of ``images`` there,
+    that is named as the file's split, else in a neighbour ``images``, else above or in any neighbour that is not named as another split.
 
     Raises
     ------
     FastrecError
         If the file cannot be read, an entry lacks a field or points to nothing (names it), or if a picture
-        lies in two of these places, or all of them in none.
+        lies in two places of equal rank, or all of them in none.
     """
     content, hint = _read(annotations), _split_of(annotations.stem)
     labels = _named(annotations, content, "categories", lambda entry: _checked(str(entry["name"]), "strict"))
@@ -45,7 +45,8 @@ def listing(annotations: Path, mode: Mode) -> Listing:
             for name, known in (("image_id", images), ("category_id", labels)):
                 if entry[name] not in known:
                     raise ValueError(f"it points to {name} {entry[name]!r}, which is not listed")
-            boxes[entry["image_id"]].append((labels[entry["category_id"]], _box(entry["bbox"])))
+            box = _box(entry["bbox"]) if mode == "crop" else ()
+            boxes[entry["image_id"]].append((labels[entry["category_id"]], box))
 
     _each(annotations, content, "annotations", keep)
     places = _places(annotations, images.values(), hint)
@@ -130,12 +131,13 @@ def _split_of(stem: str) -> str | None:
 
 
 def _places(annotations: Path, names: Collection[str], hint: str | None) -> dict[str, tuple[str, bool]]:
-    """Return where each picture lies, and whether it does: all of them in the nearest folders that hold any."""
+    """Return where each picture lies, and whether it does: in the nearest folder that holds it."""
     root = annotations.parent.parent.resolve()  # nothing outside is taken, whatever the name
-    for folders in _folders(annotations, hint):
-        found = {name: _find(name, folders, root) for name in names}
-        if any(found.values()) or not names:
-            return {name: (str(path or folders[0] / name), path is not None) for name, path in found.items()}
+    levels = _folders(annotations, hint)
+    found = {name: next(filter(None, (_find(name, level, root) for level in levels)), None) for name in names}
+    beside = [Path(str(path).removesuffix(name)) for name, path in found.items() if path]
+    if beside or not names:
+        return {name: (str(path or beside[0] / name), path is not None) for name, path in found.items()}
     raise FastrecError(
         f"{annotations} names pictures, such as {next(iter(names))!r}, but none lies beside it, or in a folder near it "
         "that is not named as another split: put them there."
@@ -145,11 +147,17 @@ def _places(annotations: Path, names: Collection[str], hint: str | None) -> dict
 def _folders(annotations: Path, hint: str | None) -> list[list[Path]]:
     base = annotations.parent
     near: list[Path] = []
-    with suppress(OSError):  # the folder above may belong to others
-        near = sorted(child for child in base.parent.iterdir() if child.is_dir() and child != base)
+    for above in (base.parent, base.parent / "images"):
+        with suppress(OSError):  # it may belong to others, or be none
+            near += sorted(child for child in above.iterdir() if child.is_dir() and child != base)
     split = {child: hint and _split_of(child.name) for child in near}
     own = [child for child in near if hint and split[child] == hint]
-    return [[base, base / "images"], own, [base.parent, *(child for child in near if not split[child])]]
+    return [
+        [base, base / "images"],
+        own,
+        [base.parent / "images"],
+        [base.parent, *(child for child in near if not split[child])],
+    ]
 
 
 def _find(name: str, folders: list[Path], root: Path) -> Path | None:

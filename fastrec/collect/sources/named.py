@@ -96,10 +96,10 @@ def hugging_face(name: str, below: Path) -> Listing:
     import huggingface_hub
 
     source, target = f"hf:{name}", below / name.replace("/", "--")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+){1,2}", name):
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+){1,3}", name):
         raise FastrecError(f"source {source!r} names no data set: write hf:owner/name.")
     owner, repository, *one = name.split("/")
-    only = [f"{one[0]}/*", "README*", "LICEN*"] if one else None
+    only = [f"{'/'.join(one)}/*", "README*", "LICEN*"] if one else None
     fetch = partial(huggingface_hub.snapshot_download, f"{owner}/{repository}", repo_type="dataset")
     if not target.is_dir():
         with files.replacing(target) as temporary:
@@ -107,6 +107,8 @@ def hugging_face(name: str, below: Path) -> Listing:
             shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub's own bookkeeping
             (temporary / ".gitattributes").unlink(missing_ok=True)
             tables_of_pictures.unpack(source, temporary)
+            if not any(child.is_dir() for child in temporary.iterdir()):
+                raise FastrecError(f"{source} holds neither class folders nor tables of pictures: check its name.")
     return _in_classes(source, target, _listing(target))
 
 

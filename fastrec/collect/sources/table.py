@@ -59,7 +59,7 @@ def _read(table: Path) -> pd.DataFrame:
     try:
         if table.suffix == ".parquet":
             frame = pd.read_parquet(table)
-            return frame.astype(object).where(frame.notna(), None)
+            return frame.convert_dtypes().astype(object).where(frame.notna(), None)  # whole numbers stay whole
         return pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise FastrecError(f"{table} is not there: check the source's path.") from None
