@@ -27,7 +27,8 @@ def listing(annotations: Path, mode: Mode) -> Listing:
     annotations is a problem in every mode, and so is one that is not there.
 
     A picture lies beside the file or in ``images``, else in a neighbouring folder, or one of ``images`` there,
-    that is named as the file's split, else in a neighbour ``images``, else above or in any neighbour that is not named as another split.
+    that is named as the file's split, else in a neighbour ``images``, else above or in any neighbour that is not
+    named as another split.
 
     Raises
     ------
