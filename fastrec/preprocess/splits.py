@@ -200,8 +200,9 @@ def leaks(splits: pd.DataFrame, quality: pd.DataFrame | None = None) -> pd.DataF
     photo = splits["image_id"].map(look.photo)
     rows = []
     for what, names in {"image_id": splits["image_id"], "group": splits["group"], "crops of a photo": photo}.items():
-        sides = splits["split"].groupby(names).agg(lambda found: sorted(set(found)))
-        rows += [{"what": what, "value": value, "splits": found} for value, found in sides.items() if len(found) > 1]
+        sides = splits[["split"]].assign(value=names).drop_duplicates()
+        torn = sides[sides["value"].duplicated(keep=False)].groupby("value")["split"]
+        rows += [{"what": what, "value": value, "splits": sorted(found)} for value, found in torn]
     if quality is not None:
         side, near = splits.set_index("image_id")["split"], _near(quality)
         for one, other, message in zip(near["image_id"], near["other_id"], near["message"], strict=True):
