@@ -25,6 +25,7 @@ from pathlib import Path
 import measure
 
 SIZES = (1_000, 5_000, 20_000, 50_000)
+FRAMES = 10_000
 
 
 def unpacked(name: str, folder: Path) -> Path | None:
@@ -144,10 +145,14 @@ def at_sizes(root: Path, folder: Path) -> None:
     count = sum(path.is_file() for path in root.rglob("*"))
     for size in [size for size in SIZES if size <= count] or [count]:
         place = root if size == count else some(root, size, folder)
-        for who in ALONE:
-            command = [sys.executable, __file__, "--alone", who, str(place)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            print(f"  {size:7,d} pictures  {who:13}  {done.stdout.strip()}", flush=True)
+        for who in ("collect", "verify_images"):
+            print(f"  {size:7,d} pictures  {who:13}  {in_a_process_of_its_own(who, place)}", flush=True)
+    print(f"  {FRAMES:7,d} frames of a film, near copies alone: {in_a_process_of_its_own('film', folder)}")
+
+
+def in_a_process_of_its_own(who: str, place: Path) -> str:
+    command = [sys.executable, __file__, "--alone", who, str(place)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def peak() -> float:
@@ -190,7 +195,31 @@ def verify_alone(root: Path) -> None:
     print(f"{1e6 * spent / len(files):6.0f} us each, peak {peak():4.0f} MB ({before:.0f} before it began)")
 
 
-ALONE = {"collect": collect_alone, "verify_images": verify_alone}
+def film_alone(folder: Path) -> None:
+    """Seek near copies among thumbnails that are all frames of one film: the most pairs that a set can have."""
+    import numpy as np
+    import pyarrow as pa
+
+    from fastrec.collect import duplicates
+    from fastrec.collect.thumbnails import Thumbnails
+
+    random = np.random.default_rng(0)
+    first, before = random.integers(0, 200, (16, 16, 3)), peak()
+    with contextlib.closing(Thumbnails(folder)) as shown:
+        for k in range(FRAMES):
+            frame = first + random.integers(0, 7, first.shape) + k * 20 // FRAMES
+            shown.add([frame.astype(np.uint8).tobytes()])
+        began = time.perf_counter()
+        pairs = duplicates.pairs(pa.array([f"{k:064d}" for k in range(FRAMES)]), shown.__getitem__)
+        spent = time.perf_counter() - began
+    clusters = len(set(duplicates.clusters(pairs).values()))
+    print(
+        f"{1e6 * spent / FRAMES:.0f} us each, {len(pairs):,} pairs in {clusters} cluster, "
+        f"peak {peak():.0f} MB ({before:.0f} before it began)"
+    )
+
+
+ALONE = {"collect": collect_alone, "verify_images": verify_alone, "film": film_alone}
 
 
 def main(rounds: int = 5, quick: bool = False) -> None:
